@@ -1,0 +1,311 @@
+"""What can happen to a call (events), and what a call can ask for (effects).
+
+Events are what the journal keeps of an open call: replaying them in order rebuilds it. So they are
+plain values, and low-rate: frames become `SpeechHeard` in the listener, interim lines are not kept.
+Every `at` is the time of the conversation (Telnyx's `occurred_at`), never the wall's.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from agent_sidecar.domain.hints import Hint, Question, Retrieved
+from agent_sidecar.domain.record import Acoustics, FinalStatus, TransferOutcome
+from agent_sidecar.domain.types import (
+    AgentKind,
+    CallId,
+    CommandId,
+    HintId,
+    Lead,
+    Leg,
+    LegId,
+    Party,
+    Source,
+    TransferId,
+)
+
+# --- events -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallOpened:
+    """The first event of every call."""
+
+    call_id: CallId
+    at: datetime
+    source: Source
+    agent: AgentKind
+    lead: Lead = field(default_factory=Lead)
+    external_id: str | None = None
+    # we only listen: no telephony command is ever sent for this call
+    passive: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeadKnown:
+    """The store has found or made the lead."""
+
+    at: datetime
+    lead: Lead
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegJoined:
+    """A leg of this call is known; `answered` once somebody took it."""
+
+    at: datetime
+    leg: Leg
+    answered: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegLeft:
+    """A leg hung up; the prospect's ends the call."""
+
+    at: datetime
+    leg_id: LegId
+    cause: str | None = None
+    # caller | callee | unknown
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamChanged:
+    """The media stream of this call began, ended or failed; the call goes on either way."""
+
+    at: datetime
+    kind: Literal["started", "stopped", "failed", "refused"]
+    reason: str = ""
+    frames_lost: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechHeard:
+    """A stretch of one party's speech was cut from the audio; seconds of call time."""
+
+    party: Party
+    start_s: float
+    end_s: float
+    acoustics: Acoustics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineHeard:
+    """Words of one party; interim ones grow to a final one."""
+
+    line_id: str
+    at: datetime
+    party: Party
+    text: str
+    is_final: bool
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineEmbedded:
+    """The vector of a final line is there: float32 little-endian bytes; None: it failed."""
+
+    line_id: str
+    vector: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HintsRetrieved:
+    """The answer to a question, complete or not."""
+
+    question_id: str
+    at: datetime
+    retrieved: Retrieved
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HintJudged:
+    """The agent used or dismissed a hint."""
+
+    hint_id: HintId
+    at: datetime
+    action: Literal["used", "dismissed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloserChecked:
+    """Whether a closer could take the call now."""
+
+    at: datetime
+    closer: str
+    available: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferWanted:
+    """Somebody asks for the transfer, or forbids it."""
+
+    at: datetime
+    by: str
+    veto: bool = False
+
+
+TransferStep = Literal[
+    "leased", "dialing", "answered", "briefing", "accepted", "bridging", "bridged", "ended"
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferProgressed:
+    """One step of a transfer was decided or observed."""
+
+    transfer_id: TransferId
+    at: datetime
+    step: TransferStep
+    closer: str
+    reason: str = ""
+    leg_id: LegId | None = None
+    # decided and kept before the command is sent
+    command_id: CommandId | None = None
+    # with `ended` only
+    outcome: TransferOutcome | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingSaved:
+    at: datetime
+    url: str
+    recording_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomePosted:
+    """A person says how the call ended."""
+
+    at: datetime
+    final_status: FinalStatus
+    qualified: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallClosed:
+    """Nothing more can happen: the record may be made."""
+
+    at: datetime
+    # closed because the sidecar lost sight of it
+    interrupted: bool = False
+    reason: str = ""
+
+
+CallEvent: TypeAlias = (
+    CallOpened
+    | LeadKnown
+    | LegJoined
+    | LegLeft
+    | StreamChanged
+    | SpeechHeard
+    | LineHeard
+    | LineEmbedded
+    | HintsRetrieved
+    | HintJudged
+    | CloserChecked
+    | TransferWanted
+    | TransferProgressed
+    | RecordingSaved
+    | OutcomePosted
+    | CallClosed
+)
+
+# --- effects ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embed:
+    """Turn this final line into a vector and feed it back as `LineEmbedded`."""
+
+    line_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AskForHints:
+    """Ask every retriever by the deadline and feed the answer back as `HintsRetrieved`."""
+
+    question: Question
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScorePart:
+    """One reason for a score: how many points it moved it, and in words why."""
+
+    name: str
+    points: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishScore:
+    """A line was understood: tell who listens."""
+
+    at: datetime
+    segment: int
+    party: Party
+    text: str
+    phase: int
+    phase_name: str
+    sentiment: float
+    objection: str | None
+    strategy: str | None
+    # this segment's own score and the call's; None for other parties' lines before the first score
+    engagement: float | None
+    call_engagement: float | None
+    parts: tuple[ScorePart, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishHint:
+    """Show the hint to the agent; `latency_ms` is the time the answer took."""
+
+    hint: Hint
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartTransfer:
+    """Hand the prospect to the closer now."""
+
+    transfer_id: TransferId
+    engagement: float | None
+    phase: int
+    reasons: tuple[str, ...]
+    last_objection: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelTransfer:
+    """Stop the running transfer: the prospect left, or somebody vetoed."""
+
+    transfer_id: TransferId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishTransfer:
+    """Tell who listens how the transfer goes."""
+
+    progress: TransferProgressed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrapUp:
+    """The call is over: after the grace for late finals, close it and keep its record."""
+
+    reason: str
+
+
+Effect: TypeAlias = (
+    Embed
+    | AskForHints
+    | PublishScore
+    | PublishHint
+    | StartTransfer
+    | CancelTransfer
+    | PublishTransfer
+    | WrapUp
+)

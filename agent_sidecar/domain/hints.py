@@ -1,0 +1,84 @@
+"""What is asked of the stores in a moment of a call, what they answer, and what a hint is."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from agent_sidecar.domain.types import CallId, HintId, ObjectionType, StrategyName, Vector
+
+HintStatus = Literal["shown", "used", "dismissed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Question:
+    """What has worked in such a moment? Asked of every retriever at once."""
+
+    question_id: str
+    call_id: CallId | None
+    text: str
+    vector: Vector | None
+    phase: int
+    objection: ObjectionType | None
+    # (field, value) pairs that are known of this lead, most telling first
+    lead_kind: tuple[tuple[str, str], ...] = ()
+    engagement: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A strategy that is close to the moment, as the vectors see it."""
+
+    strategy: StrategyName
+    # cosine similarity, -1..1
+    closeness: float
+    # `playbook`: the strategy's own wording; `proven`: a line that worked in an earlier call
+    origin: Literal["playbook", "proven"]
+    # the words found, when they are a proven line
+    say: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """How often a strategy was tried in such a moment, and what followed."""
+
+    strategy: StrategyName
+    # what the counts are about: "objection:price", "phase:5", or either with "|kind=value"
+    scope: str
+    tried: int
+    # the prospect's next reaction was positive rather than negative
+    lifted: int
+    # the call ended qualified
+    won: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retrieved:
+    """What one retriever, or all of them together, found by the deadline."""
+
+    candidates: tuple[Candidate, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    # stores that were late, down or skipped: their part came from the warm copy, or is missing
+    degraded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hint:
+    """A strategy proposed now."""
+
+    hint_id: HintId
+    question_id: str
+    strategy: StrategyName
+    say: str
+    why: tuple[str, ...]
+    # 0..1: chance of a positive next reaction
+    confidence: float
+    tried: int
+    lifted: int
+    won: int
+    phase: int
+    objection: ObjectionType | None
+    engagement: float | None
+    degraded: tuple[str, ...]
+    # call time
+    given_at: datetime
+    expires_at: datetime

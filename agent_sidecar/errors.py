@@ -1,0 +1,122 @@
+"""Every error that this package raises, named for what the caller does next.
+
+SidecarError
+├── SettingsInvalid         a setting is wrong: mend the named field, start again
+├── PlaybookInvalid         the playbook is wrong: mend the named line
+├── RecordedCallInvalid     a recorded call is wrong: mend the named line and key
+├── DataFolderInUse         another process owns the data folder: stop it, or use its service
+├── PortInUse               something listens on our port: stop it, or set another
+├── EmbeddedServerFailed    a local server did not start: the message shows its log
+├── ModelMissing            no model is prepared: run `agent-sidecar models prepare`
+├── ModelRejected           a model does not do what its original does: do not use it
+├── ModelExtraMissing       this model needs the extra `models`: install it
+├── ServiceUnreachable      the sidecar's own front door does not answer: start it
+├── EmbeddingFailed         one text could not be embedded: go on without its vector
+├── StoreUnavailable        a store could not be reached: try again later; nothing is lost
+├── RecordRejected          a store refused this record: do not retry, park it, tell a human
+├── JournalFailed           the local journal cannot take a write: refuse what needs it
+├── FrameMalformed          a media frame is not of the protocol: drop it, count it
+├── CodecUnsupported        no decoder for this encoding: go on with text only
+├── WebhookMalformed        a webhook is not of the protocol: answer 400, count it
+├── SignatureInvalid        not signed by Telnyx: answer 401
+├── TokenInvalid            a media socket without a right to enter: close it
+├── CallUnknown             no such call here: answer 404
+├── CommandRefused          Telnyx refused a command: do not repeat it
+└── CommandUncertain        nobody knows whether a command was carried out: reconcile, never repeat
+"""
+
+
+class SidecarError(Exception):
+    """Anything this package raises on purpose; its text says what is wrong and what to do."""
+
+
+class SettingsInvalid(SidecarError):
+    """A setting is missing or wrong; the text names the field."""
+
+
+class PlaybookInvalid(SidecarError):
+    """The playbook has mistakes; the text names each with its line."""
+
+
+class RecordedCallInvalid(SidecarError):
+    """A line of a recorded-call file cannot be used; the text names line and key."""
+
+
+class DataFolderInUse(SidecarError):
+    """Another process owns the data folder."""
+
+
+class PortInUse(SidecarError):
+    """The port that the service should listen on is taken."""
+
+
+class EmbeddedServerFailed(SidecarError):
+    """A server of the embedded stack did not start or kept ending."""
+
+
+class ModelMissing(SidecarError):
+    """The embedding model has not been prepared in this data folder."""
+
+
+class ModelRejected(SidecarError):
+    """A prepared or given model failed its check against the original."""
+
+
+class ModelExtraMissing(SidecarError):
+    """The wanted model can only be prepared with the extra `models` installed."""
+
+
+class ServiceUnreachable(SidecarError):
+    """No running service answers where one was expected."""
+
+
+class EmbeddingFailed(SidecarError):
+    """A text could not be turned into a vector."""
+
+
+class StoreUnavailable(SidecarError):
+    """A store could not be reached. Try again later; nothing is lost."""
+
+
+class RecordRejected(SidecarError):
+    """A store refused this record. Do not retry: park it and tell a human."""
+
+
+class JournalFailed(SidecarError):
+    """The journal could not make a write durable; what was to be acknowledged must not be."""
+
+
+class FrameMalformed(SidecarError):
+    """A media-stream frame does not follow the protocol."""
+
+
+class CodecUnsupported(SidecarError):
+    """There is no decoder for this encoding; the call goes on with text only."""
+
+
+class WebhookMalformed(SidecarError):
+    """A webhook body does not follow the protocol; the text names the field."""
+
+
+class SignatureInvalid(SidecarError):
+    """A webhook was not signed by the configured key, or too long ago."""
+
+
+class TokenInvalid(SidecarError):
+    """A media socket came without a token that opens it."""
+
+
+class CallUnknown(SidecarError):
+    """No call of that id is known here."""
+
+
+class CommandRefused(SidecarError):
+    """Telnyx refused a command for good; `code` is its error code where it gave one."""
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class CommandUncertain(SidecarError):
+    """A command's answer never came: ask what happened before doing anything else."""

@@ -362,7 +362,7 @@ class TelephonyEvent:
     # of `hangup`; a failed stream gives its reason in `cause`
     cause: str | None = None
     source: str | None = None
-    # of `line`
+    # of `gather_ended`; the result of `machine_detected` is its status
     status: str | None = None
     digits: str = ""
     # of `bridged`, where the provider says it

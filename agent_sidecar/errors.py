@@ -11,6 +11,7 @@ SidecarError
 ├── ModelRejected           a model does not do what its original does: do not use it
 ├── ModelExtraMissing       this model needs the extra `models`: install it
 ├── ServiceUnreachable      the sidecar's own front door does not answer: start it
+├── ServiceRefused          the front door refused a request of ours: mend what it names
 ├── EmbeddingFailed         one text could not be embedded: go on without its vector
 ├── StoreUnavailable        a store could not be reached: try again later; nothing is lost
 ├── RecordRejected          a store refused this record: do not retry, park it, tell a human
@@ -20,6 +21,7 @@ SidecarError
 ├── WebhookMalformed        a webhook is not of the protocol: answer 400, count it
 ├── SignatureInvalid        not signed by Telnyx: answer 401
 ├── TokenInvalid            a media socket without a right to enter: close it
+├── RequestInvalid          a request to the front door is wrong: answer 400, name the field
 ├── CallUnknown             no such call here: answer 404
 ├── CommandRefused          Telnyx refused a command: do not repeat it
 └── CommandUncertain        nobody knows whether a command was carried out: reconcile, never repeat
@@ -70,6 +72,10 @@ class ServiceUnreachable(SidecarError):
     """No running service answers where one was expected."""
 
 
+class ServiceRefused(SidecarError):
+    """The running service refused a request; the text has its answer."""
+
+
 class EmbeddingFailed(SidecarError):
     """A text could not be turned into a vector."""
 
@@ -104,6 +110,15 @@ class SignatureInvalid(SidecarError):
 
 class TokenInvalid(SidecarError):
     """A media socket came without a token that opens it."""
+
+
+class RequestInvalid(SidecarError):
+    """A request to the front door is wrong; `field` says where, `what_to_do` how to mend it."""
+
+    def __init__(self, message: str, *, field: str, what_to_do: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.what_to_do = what_to_do
 
 
 class CallUnknown(SidecarError):

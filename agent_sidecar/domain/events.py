@@ -39,6 +39,8 @@ class CallOpened:
     external_id: str | None = None
     # we only listen: no telephony command is ever sent for this call
     passive: bool = False
+    # SHA-256 of the token that lets its media stream in, so that it still does after a restart
+    stream_key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,13 @@ class LegLeft:
     cause: str | None = None
     # caller | callee | unknown
     source: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineAnswered:
+    """A machine, not the prospect, took the call."""
+
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +207,7 @@ CallEvent: TypeAlias = (
     | LeadKnown
     | LegJoined
     | LegLeft
+    | MachineAnswered
     | StreamChanged
     | SpeechHeard
     | LineHeard

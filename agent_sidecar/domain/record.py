@@ -222,6 +222,10 @@ class Outcome:
     qualified: bool | None
     # said by a person, not concluded
     posted: bool = False
+    # a meeting was booked, not merely another call agreed on
+    booked: bool = False
+    # when the next contact was agreed for, where a time was named
+    follow_up_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,6 +264,8 @@ class Configuration:
     playbook: str
     weights: str
     model: str
+    # |sentiment| from which a line counted as positive or negative
+    sentiment_limit: float = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,6 +330,17 @@ class CallRecord:
     def full_text(self) -> str:
         """The transcript, one line a segment."""
         return "\n".join(f"{s.speaker}: {s.text}" for s in self.segments if s.text)
+
+    @property
+    def transfer_attempted(self) -> bool:
+        """Somebody tried to hand the prospect over, here or as a person says."""
+        return bool(self.transfers) or self.outcome.final_status == "hot_transfer"
+
+    @property
+    def transfer_successful(self) -> bool:
+        """A bridge was proven, or a person says so."""
+        bridged = any(attempt.bridged_at is not None for attempt in self.transfers)
+        return bridged or self.outcome.final_status == "hot_transfer"
 
     @property
     def is_evidence(self) -> bool:

@@ -1,0 +1,238 @@
+"""Vectors in Chroma: every call's lines and answers, and the playbook's strategies and objections.
+
+What is stored of a call, and why it is split by outcome, is `domain.vector_rows`. Ids are made of
+the call's, so writing twice is as once; a correction writes the new rows first and then removes
+what the call has elsewhere, so that nothing is lost if it is interrupted, and again mends it.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
+
+import numpy as np
+from chromadb.api.models.AsyncCollection import AsyncCollection
+from chromadb.api.types import GetResult, Where
+
+from agent_sidecar.adapters.chroma_client import ChromaServer
+from agent_sidecar.domain.audit import property_differences
+from agent_sidecar.domain.playbook import Playbook
+from agent_sidecar.domain.record import CallRecord
+from agent_sidecar.domain.types import CallId, StoreName, Vector
+from agent_sidecar.domain.vector_rows import (
+    CALL_FAMILIES,
+    OUTCOMES,
+    PLAYBOOK_FAMILIES,
+    CallFamily,
+    PlaybookFamily,
+    PlaybookText,
+    VectorRow,
+    call_rows,
+    collection,
+    playbook_texts,
+)
+from agent_sidecar.errors import RecordRejected, StoreUnavailable
+
+_DESCRIPTIONS: Mapping[CallFamily | PlaybookFamily, str] = {
+    "conversation_embeddings": "What agents said, line by line, in calls that ended like this",
+    "conversation_patterns": "Whole calls that ended like this, as what their prospects said",
+    "objection_responses": "Answers that lifted the prospect, found by the objection they answered",
+    "strategy_embeddings": "The playbook's strategies: the moment each is for, and its words",
+    "objection_embeddings": "The playbook's objections, as they usually sound",
+}
+_CALL_COLLECTIONS = tuple(collection(f, o) for f in CALL_FAMILIES for o in OUTCOMES)
+# an audit reads whole rows: so many calls at once keep an answer at a few megabytes
+_CALLS_PER_AUDIT = 25
+# more at once only queue inside the server
+_AT_ONCE = 8
+
+
+class ChromaIndex:
+    """The projection of records into vectors, and the index of the playbook."""
+
+    store: StoreName = "chroma"
+    engine = "Chroma"
+
+    def __init__(self, server: ChromaServer) -> None:
+        self._server = server
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def ping(self) -> None:
+        await self._server.ping()
+
+    async def migrate(self) -> Sequence[str]:
+        """Create the collections; raises `SettingsInvalid` when they are of another model."""
+        await self._server.check_model()
+        named = [(family, family) for family in PLAYBOOK_FAMILIES]
+        wanted: list[tuple[str, CallFamily | PlaybookFamily]] = [*named]
+        wanted += [(collection(f, outcome), f) for f in CALL_FAMILIES for outcome in OUTCOMES]
+        return [
+            f"collection {name}"
+            for name, family in wanted
+            if await self._server.create(name, description=_DESCRIPTIONS[family])
+        ]
+
+    async def apply(self, record: CallRecord) -> None:
+        rows = self._wanted(record)
+        for row in (row for by_id in rows.values() for row in by_id.values()):
+            if row.vector.shape != (self._server.dimension,):
+                raise RecordRejected(
+                    f"the vector {row.id} has {row.vector.size} numbers, but the model"
+                    f" {self._server.model} makes {self._server.dimension}"
+                )
+        stored = await self._ids_of(record.call_id)
+        for name, by_id in rows.items():
+            if by_id:
+                await self._upsert(name, tuple(by_id.values()))
+        for name, ids in stored.items():
+            stale = sorted(ids - rows.get(name, {}).keys())
+            if stale:
+                await self._delete(name, stale)
+
+    async def load(self, playbook: Playbook, vectors: Mapping[str, Vector]) -> None:
+        """Store the texts of `playbook_texts` that changed, and forget those that are gone.
+
+        A text without a vector keeps the one that is stored, if there is one.
+        """
+        for family, texts in playbook_texts(playbook).items():
+            stored = await self._server.ask(family, lambda c: c.get(include=[]))
+            if stored is None:
+                raise _no_collection(family)
+            known = set(stored["ids"])
+            new = [t for t in texts if t.id not in known and t.text in vectors]
+            if new:
+                await self._upsert(family, [_playbook_row(text, vectors) for text in new])
+            stale = sorted(known - {text.id for text in texts})
+            if stale:
+                await self._delete(family, stale)
+
+    async def counts(self) -> Mapping[str, int]:
+        async def count(name: str) -> int:
+            async with self._turns:
+                return await self._server.ask(name, lambda c: c.count()) or 0
+
+        names = [*_CALL_COLLECTIONS, *PLAYBOOK_FAMILIES]
+        sums: dict[str, int] = {}
+        for name, rows in zip(names, await asyncio.gather(*map(count, names)), strict=True):
+            family = name.partition(".")[0]
+            sums[family] = sums.get(family, 0) + rows
+        return sums
+
+    async def differences(self, records: Sequence[CallRecord]) -> Mapping[CallId, Sequence[str]]:
+        found: dict[CallId, Sequence[str]] = {}
+        for start in range(0, len(records), _CALLS_PER_AUDIT):
+            batch = records[start : start + _CALLS_PER_AUDIT]
+            stored = await self._rows_of([record.call_id for record in batch])
+            for record in batch:
+                sentences = list(_differences(self._wanted(record), stored[record.call_id]))
+                if sentences:
+                    found[record.call_id] = sentences
+        return found
+
+    def _wanted(self, record: CallRecord) -> Mapping[str, Mapping[str, VectorRow]]:
+        """Return the rows that the record makes, by collection and id."""
+        rows = call_rows(record)
+        return {
+            collection(family, record.outcome.final_status): {row.id: row for row in of_family}
+            for family, of_family in rows.items()
+        }
+
+    async def _ids_of(self, call_id: CallId) -> Mapping[str, set[str]]:
+        """Return what is stored of a call, by collection, wherever it lies."""
+
+        async def ids(name: str) -> set[str]:
+            async with self._turns:
+                got = await self._server.ask(
+                    name, lambda c: c.get(where={"call_id": call_id}, include=[])
+                )
+            if got is None:
+                raise _no_collection(name)
+            return set(got["ids"])
+
+        found = await asyncio.gather(*map(ids, _CALL_COLLECTIONS))
+        return dict(zip(_CALL_COLLECTIONS, found, strict=True))
+
+    async def _rows_of(
+        self, call_ids: Sequence[CallId]
+    ) -> Mapping[CallId, Mapping[tuple[str, str], VectorRow]]:
+        rows: dict[CallId, dict[tuple[str, str], VectorRow]] = {i: {} for i in call_ids}
+
+        # the library's own type of a filter does not allow the filter that its pages show
+        of_these = cast(Where, {"call_id": {"$in": [*call_ids]}})
+
+        async def read(name: str) -> GetResult | None:
+            async with self._turns:
+                return await self._server.ask(
+                    name,
+                    lambda c: c.get(
+                        where=of_these, include=["embeddings", "metadatas", "documents"]
+                    ),
+                )
+
+        found = await asyncio.gather(*map(read, _CALL_COLLECTIONS))
+        for name, got in zip(_CALL_COLLECTIONS, found, strict=True):
+            for row in _read_rows(got):
+                rows[CallId(str(row.metadata["call_id"]))][name, row.id] = row
+        return rows
+
+    async def _upsert(self, name: str, rows: Sequence[VectorRow]) -> None:
+        async def upsert(there: AsyncCollection) -> bool:
+            await there.upsert(
+                ids=[row.id for row in rows],
+                embeddings=np.stack([row.vector for row in rows]),
+                documents=[row.document for row in rows],
+                metadatas=[dict(row.metadata) for row in rows],
+            )
+            return True
+
+        if not await self._server.ask(name, upsert):
+            raise _no_collection(name)
+
+    async def _delete(self, name: str, ids: Sequence[str]) -> None:
+        await self._server.ask(name, lambda c: c.delete(ids=list(ids)))
+
+
+def _playbook_row(text: PlaybookText, vectors: Mapping[str, Vector]) -> VectorRow:
+    vector = np.asarray(vectors[text.text], dtype=np.float32)
+    return VectorRow(id=text.id, vector=vector, document=text.text, metadata=text.metadata)
+
+
+def _read_rows(got: GetResult | None) -> Iterable[VectorRow]:
+    if got is None:
+        return
+    embeddings, documents, metadatas = got["embeddings"], got["documents"], got["metadatas"]
+    if embeddings is None or documents is None or metadatas is None:
+        return
+    for identity, vector, document, metadata in zip(
+        got["ids"], embeddings, documents, metadatas, strict=True
+    ):
+        yield VectorRow(
+            id=identity,
+            vector=np.asarray(vector, dtype=np.float32),
+            document=document or "",
+            metadata={k: v for k, v in metadata.items() if isinstance(v, str | int | float)},
+        )
+
+
+def _differences(
+    wanted: Mapping[str, Mapping[str, VectorRow]], stored: Mapping[tuple[str, str], VectorRow]
+) -> Iterable[str]:
+    expected = {(name, i): row for name, by_id in wanted.items() for i, row in by_id.items()}
+    for (name, identity), row in sorted(expected.items()):
+        found = stored.get((name, identity))
+        if found is None:
+            yield f"{name}: {identity} is missing"
+            continue
+        if row.document != found.document:
+            yield f"{name}: {identity} has other words"
+        if row.vector.shape != found.vector.shape or not np.allclose(
+            row.vector, found.vector, atol=1e-6
+        ):
+            yield f"{name}: {identity} has another vector"
+        for sentence in property_differences(row.metadata, found.metadata):
+            yield f"{name}: {identity}: {sentence}"
+    for name, identity in sorted(stored.keys() - expected.keys()):
+        yield f"{name}: {identity} is too many"
+
+
+def _no_collection(name: str) -> StoreUnavailable:
+    return StoreUnavailable(f"Chroma has no collection {name!r}: run `agent-sidecar migrate`")

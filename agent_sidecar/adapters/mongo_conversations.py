@@ -1,0 +1,254 @@
+"""Conversations in MongoDB: one document a call; transcripts and outcomes are views of it."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import msgspec
+from bson.codec_options import CodecOptions
+from bson.errors import BSONError
+from pymongo import AsyncMongoClient, IndexModel, WriteConcern
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import (
+    ConfigurationError,
+    DocumentTooLarge,
+    DuplicateKeyError,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+)
+
+from agent_sidecar.adapters.stored_conversation import stored_differences, stored_document
+from agent_sidecar.domain.record import CallRecord
+from agent_sidecar.domain.types import CallId, StoreName
+from agent_sidecar.errors import RecordRejected, SettingsInvalid, StoreUnavailable
+
+_Document = dict[str, Any]
+
+_COLLECTION = "conversations"
+# where the URL names no database
+_DATABASE = "agent_sidecar"
+# on how many servers, and on their disks
+_DURABLE = WriteConcern(w="majority", j=True)
+_AWARE: CodecOptions[_Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
+# two first writes of one call may both try to insert it
+_UPSERTS = 3
+_NAMESPACE_EXISTS = 48
+_UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18
+_VALIDATION_FAILED = 121
+
+
+class MongoConversations:
+    """The projection `conversations` in MongoDB; connects when first used.
+
+    `setting` is what errors tell a person to look at; times are wall seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        setting: str = "SIDECAR_MONGODB_URL",
+        connect_s: float = 5.0,
+        command_s: float = 10.0,
+    ) -> None:
+        self._setting = setting
+        try:
+            self._client: AsyncMongoClient[_Document] = AsyncMongoClient(
+                url,
+                connect=False,
+                appname="agent-sidecar",
+                serverSelectionTimeoutMS=int(connect_s * 1000),
+                connectTimeoutMS=int(connect_s * 1000),
+                timeoutMS=int(command_s * 1000),
+            )
+            database = self._client.get_default_database(_DATABASE)
+        except (InvalidURI, ConfigurationError, ValueError) as exc:
+            raise SettingsInvalid(f"{setting}: the URL cannot be used ({exc})") from None
+        # without user and password
+        self._place = urlsplit(url).netloc.rpartition("@")[2]
+        self._database: AsyncDatabase[_Document] = database
+        self._conversations = database.get_collection(
+            _COLLECTION, codec_options=_AWARE, write_concern=_DURABLE
+        )
+
+    @property
+    def store(self) -> StoreName:
+        return "conversations"
+
+    @property
+    def engine(self) -> str:
+        return "MongoDB"
+
+    async def migrate(self) -> Sequence[str]:
+        """Bring validator, indexes and views to the newest version."""
+        folder = files("agent_sidecar").joinpath("adapters", "schema", "mongo")
+        wanted = [
+            msgspec.json.decode(folder.joinpath(f"{name}.json").read_bytes(), type=_Document)
+            for name in (_COLLECTION, "transcripts", "outcomes")
+        ]
+        async with self._translated():
+            there = {
+                entry["name"]: entry async for entry in await self._database.list_collections()
+            }
+            applied: list[str] = []
+            for entry in wanted:
+                if "view" in entry:
+                    applied += await self._put_view(entry, there.get(entry["view"]))
+                else:
+                    applied += await self._put_collection(entry, there.get(entry["collection"]))
+                    applied += await self._put_indexes(entry["indexes"])
+            return applied
+
+    async def apply(self, record: CallRecord) -> None:
+        """Store the whole conversation in place of an earlier version; what others added stays."""
+        document = stored_document(record)
+        key = {"_id": document.pop("_id")}
+        now = datetime.now(UTC)
+        change = {"$set": {**document, "updatedAt": now}, "$setOnInsert": {"createdAt": now}}
+        async with self._translated():
+            for upsert in range(_UPSERTS):
+                try:
+                    await self._conversations.update_one(key, change, upsert=True)
+                except DuplicateKeyError:
+                    if upsert == _UPSERTS - 1:
+                        raise
+                else:
+                    return
+
+    async def differences(self, records: Sequence[CallRecord]) -> Mapping[CallId, Sequence[str]]:
+        """Compare each stored document, and the record in it, with what the record makes."""
+        ids = [record.call_id for record in records]
+        async with self._translated():
+            cursor = self._conversations.find({"_id": {"$in": ids}})
+            found = {document["_id"]: document async for document in cursor}
+        wrong = {
+            record.call_id: stored_differences(found.get(record.call_id), record)
+            for record in records
+        }
+        return {call_id: texts for call_id, texts in wrong.items() if texts}
+
+    async def get(self, call_id: CallId) -> Mapping[str, object] | None:
+        """Return the document of a call."""
+        async with self._translated():
+            return await self._conversations.find_one({"_id": call_id})
+
+    async def counts(self) -> Mapping[str, int]:
+        """Count the conversations."""
+        async with self._translated():
+            return {"conversations": await self._conversations.count_documents({})}
+
+    async def ping(self) -> None:
+        """Ask the server something. Raises `StoreUnavailable`."""
+        async with self._translated():
+            await self._database.command("ping")
+
+    async def aclose(self) -> None:
+        """End all connections, for good."""
+        await self._client.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    async def _put_collection(
+        self, wanted: _Document, there: Mapping[str, Any] | None
+    ) -> list[str]:
+        name, validator = wanted["collection"], wanted["validator"]
+        if there is None:
+            await self._create(name, validator=validator)
+        elif there.get("options", {}).get("validator") != validator:
+            await self._database.command("collMod", name, validator=validator)
+        else:
+            return []
+        return [f"collection {name}"]
+
+    async def _put_indexes(self, wanted: Sequence[_Document]) -> list[str]:
+        there = await self._conversations.index_information()
+        new = [index for index in wanted if index["name"] not in there]
+        models = [
+            IndexModel(
+                [(field, order) for field, order in index["keys"]],
+                name=index["name"],
+                unique=index.get("unique", False),
+            )
+            for index in new
+        ]
+        if models:
+            await self._conversations.create_indexes(models)
+        return [f"index {index['name']}" for index in new]
+
+    async def _put_view(self, wanted: _Document, there: Mapping[str, Any] | None) -> list[str]:
+        name = wanted["view"]
+        options = {"viewOn": wanted["viewOn"], "pipeline": wanted["pipeline"]}
+        if there is None:
+            await self._create(name, **options)
+        elif there.get("type") != "view":
+            raise SettingsInvalid(
+                f"{self._setting}: the database {self._database.name} has a collection {name}"
+                " where a view of that name belongs: name another database in the URL"
+            )
+        elif {key: there.get("options", {}).get(key) for key in options} != options:
+            await self._database.command("collMod", name, **options)
+        else:
+            return []
+        return [f"view {name}"]
+
+    async def _create(self, name: str, **options: Any) -> None:
+        try:
+            await self._database.command("create", name, **options)
+        except OperationFailure as exc:
+            # another process migrates too
+            if exc.code != _NAMESPACE_EXISTS:
+                raise
+
+    @asynccontextmanager
+    async def _translated(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except (BSONError, DocumentTooLarge, DuplicateKeyError, UnicodeError, OverflowError) as exc:
+            # what follows the colon are values
+            reason = f"{type(exc).__name__}: {str(exc).partition(':')[0]}"
+            raise RecordRejected(f"MongoDB cannot store this: {reason}") from exc
+        except OperationFailure as exc:
+            if exc.code == _VALIDATION_FAILED:
+                raise RecordRejected(
+                    "MongoDB refuses this document: it fails the collection's validator at"
+                    f" {_failed_places(exc) or 'an unnamed place'}"
+                ) from exc
+            raise StoreUnavailable(self._unavailable(exc)) from exc
+        except PyMongoError as exc:
+            raise StoreUnavailable(self._unavailable(exc)) from exc
+
+    def _unavailable(self, exc: PyMongoError) -> str:
+        advice = f"check that it runs and that {self._setting} leads to it"
+        code = exc.code if isinstance(exc, OperationFailure) else None
+        if code in {_UNAUTHORIZED, _AUTHENTICATION_FAILED}:
+            advice = f"check user, password and rights in {self._setting}"
+        # the rest repeats the whole topology
+        reason = str(exc).partition(", Timeout:")[0]
+        return f"MongoDB at {self._place}: {reason}. What to do: {advice}"
+
+
+def _failed_places(exc: OperationFailure) -> str:
+    """Name the fields that a validator refused, without their values."""
+    places: list[str] = []
+
+    def walk(rule: object) -> None:
+        if isinstance(rule, Mapping):
+            if name := rule.get("propertyName"):
+                places.append(str(name))
+            places.extend(str(name) for name in rule.get("missingProperties", ()))
+            for part in rule.values():
+                walk(part)
+        elif isinstance(rule, list):
+            for part in rule:
+                walk(part)
+
+    walk((exc.details or {}).get("errInfo"))
+    return ".".join(places)

@@ -1,0 +1,126 @@
+"""The Cypher of the graph adapter; the same text runs on Neo4j and on ArcadeDB.
+
+Every key in a MERGE comes from `GraphFacts`, which never names a node by nothing.
+"""
+
+from collections.abc import Mapping
+from typing import LiteralString
+
+from agent_sidecar.domain.facts import EdgeType
+
+# the lock is the write to the node: a MERGE would first share it, and two that share it deadlock
+LOCK = "MATCH (e:Evidence {name: 'all'}) SET e.revision = e.revision + 1 RETURN e.revision AS n"
+FORMER = """
+MATCH (e:Evidence {name: 'all'})
+OPTIONAL MATCH (c:Call {id: $call_id})
+OPTIONAL MATCH (l:Lead {id: $lead_id})
+OPTIONAL MATCH (k:Kevin {name: $closer})
+RETURN c.contribution AS contribution, c.leadId AS lead_id,
+       properties(l) AS lead, properties(k) AS closer
+"""
+FORGET = """
+MATCH (c:Call {id: $call_id})-[r:HAD_CALL|HAD_CONVERSATION|ENCOUNTERED_OBJECTION|USED_STRATEGY|
+  EXHIBITED_PATTERN|LED_TO_OUTCOME|KEVIN_AVAILABLE|TRANSFER_ATTEMPTED]-()
+DELETE r
+"""
+CALL = "MERGE (c:Conversation:Call {id: $call_id, callId: $call_id}) SET c = $properties"
+LEAD = "MERGE (l:Lead {id: $lead_id}) SET l.leadId = $lead_id, l += $properties"
+CLOSER = "MERGE (k:Kevin {name: $closer}) SET k += $properties"
+PATTERNS = "UNWIND $rows AS row MERGE (p:Pattern {id: row.id}) SET p.type = row.type"
+EDGES: Mapping[EdgeType, LiteralString] = {
+    "HAD_CALL": """
+MATCH (c:Call {id: $call_id}) UNWIND $edges AS edge MATCH (l:Lead {id: edge.to})
+MERGE (l)-[:HAD_CALL]->(c)""",
+    "HAD_CONVERSATION": """
+MATCH (c:Call {id: $call_id}) UNWIND $edges AS edge MATCH (l:Lead {id: edge.to})
+MERGE (l)-[r:HAD_CONVERSATION]->(c) SET r += edge.properties""",
+    "ENCOUNTERED_OBJECTION": """
+MATCH (c:Call {id: $call_id}) UNWIND $edges AS edge MERGE (o:Objection {type: edge.to})
+MERGE (c)-[r:ENCOUNTERED_OBJECTION {position: edge.position}]->(o) SET r += edge.properties""",
+    "USED_STRATEGY": """
+MATCH (c:Call {id: $call_id}) UNWIND $edges AS edge MERGE (s:Strategy {name: edge.to})
+MERGE (c)-[r:USED_STRATEGY {position: edge.position}]->(s) SET r += edge.properties""",
+    "EXHIBITED_PATTERN": """
+MATCH (c:Call {id: $call_id}) UNWIND $edges AS edge MATCH (p:Pattern {id: edge.to})
+MERGE (c)-[r:EXHIBITED_PATTERN]->(p) SET r += edge.properties""",
+    "LED_TO_OUTCOME": """
+MATCH (c:Call {id: $call_id}) UNWIND $edges AS edge MERGE (o:Outcome {type: edge.to})
+MERGE (c)-[:LED_TO_OUTCOME]->(o)""",
+    "KEVIN_AVAILABLE": """
+MATCH (c:Call {id: $call_id}) UNWIND $edges AS edge MERGE (k:Kevin {name: edge.to})
+MERGE (c)-[r:KEVIN_AVAILABLE]->(k) SET r += edge.properties""",
+    "TRANSFER_ATTEMPTED": """
+MATCH (c:Call {id: $call_id}) UNWIND $edges AS edge MERGE (k:Kevin {name: edge.to})
+MERGE (c)-[r:TRANSFER_ATTEMPTED {position: edge.position}]->(k) SET r += edge.properties""",
+}
+CALLS_OF_LEADS = """
+UNWIND $lead_ids AS lead_id
+MATCH (:Lead {id: lead_id})-[:HAD_CALL]->(c:Call) RETURN lead_id, properties(c) AS call
+"""
+LEAD_TRAITS = "UNWIND $rows AS row MATCH (l:Lead {id: row.lead_id}) SET l += row.traits"
+_ADD = """
+MERGE (s:Strategy {name: row.strategy}) MERGE (x)-[a:ANSWERED_BY {kind: row.kind}]->(s)
+ON CREATE SET a.tried = 0, a.lifted = 0, a.won = 0
+SET a.tried = a.tried + row.tried, a.lifted = a.lifted + row.lifted, a.won = a.won + row.won
+WITH a WHERE a.tried <= 0 DELETE a"""
+ANSWERED: Mapping[str, LiteralString] = {
+    "objection": "UNWIND $rows AS row MERGE (x:Objection {type: row.name})" + _ADD,
+    "phase": "UNWIND $rows AS row MERGE (x:Phase {number: toInteger(row.name)})" + _ADD,
+}
+# read and write of the tally that a counted node carries, by what is counted
+TALLIES: Mapping[str, tuple[LiteralString, LiteralString]] = {
+    "strategy": (
+        "UNWIND $keys AS key MATCH (x:Strategy {name: key}) RETURN key, x.tally AS tally",
+        "UNWIND $rows AS row MERGE (x:Strategy {name: row.key}) SET x += row.properties",
+    ),
+    "objection": (
+        "UNWIND $keys AS key MATCH (x:Objection {type: key}) RETURN key, x.tally AS tally",
+        "UNWIND $rows AS row MERGE (x:Objection {type: row.key}) SET x += row.properties",
+    ),
+    "pattern": (
+        "UNWIND $keys AS key MATCH (x:Pattern {id: key}) RETURN key, x.tally AS tally",
+        "UNWIND $rows AS row MERGE (x:Pattern {id: row.key}) SET x += row.properties",
+    ),
+}
+TOTALS = """
+MATCH (e:Evidence {name: 'all'})
+SET e.calls = e.calls + $calls, e.transferred = e.transferred + $transferred
+RETURN e.calls AS calls, e.transferred AS transferred
+"""
+USES = """
+MATCH (s:Strategy)
+RETURN s.name AS name, coalesce(s.calls, 0) AS calls, coalesce(s.transferred, 0) AS transferred
+"""
+CORRELATIONS = """
+UNWIND $rows AS row MATCH (s:Strategy {name: row.name})
+SET s.kevin_transfer_correlation = row.correlation
+"""
+
+READ_CALLS = "UNWIND $ids AS id MATCH (c:Call {id: id}) RETURN id, properties(c) AS properties"
+READ_LEADS = "UNWIND $ids AS id MATCH (l:Lead {id: id}) RETURN id, properties(l) AS properties"
+READ_EDGES = """
+UNWIND $ids AS id MATCH (c:Call {id: id})-[r]-(n)
+RETURN id, type(r) AS type, properties(r) AS properties, coalesce(n.id, n.name, n.type) AS to
+"""
+_READ = """-[a:ANSWERED_BY {kind: row.kind}]->(s:Strategy {name: row.strategy})
+RETURN row.context AS context, row.kind AS kind, row.strategy AS strategy,
+       a.tried AS tried, a.lifted AS lifted, a.won AS won"""
+READ_ANSWERED: Mapping[str, LiteralString] = {
+    "objection": "UNWIND $rows AS row MATCH (x:Objection {type: row.name})" + _READ,
+    "phase": "UNWIND $rows AS row MATCH (x:Phase {number: toInteger(row.name)})" + _READ,
+}
+# one count per label and one of all edges: both servers know these without looking at each
+COUNTS = """
+MATCH (n:Lead) WITH count(n) AS n RETURN 'leads' AS kind, n
+UNION ALL MATCH (n:Call) WITH count(n) AS n RETURN 'calls' AS kind, n
+UNION ALL MATCH (n:Objection) WITH count(n) AS n RETURN 'objections' AS kind, n
+UNION ALL MATCH (n:Strategy) WITH count(n) AS n RETURN 'strategies' AS kind, n
+UNION ALL MATCH (n:Pattern) WITH count(n) AS n RETURN 'patterns' AS kind, n
+UNION ALL MATCH (n:Outcome) WITH count(n) AS n RETURN 'outcomes' AS kind, n
+UNION ALL MATCH (n:Kevin) WITH count(n) AS n RETURN 'closers' AS kind, n
+UNION ALL MATCH ()-[r]->() WITH count(r) AS n RETURN 'edges' AS kind, n
+"""
+SCHEMA_NAMES: Mapping[str, LiteralString] = {
+    "constraint": "SHOW CONSTRAINTS YIELD name RETURN name",
+    "index": "SHOW INDEXES YIELD name RETURN name",
+}

@@ -1,0 +1,235 @@
+"""Rows of `leads`: one per person, found by what is known of him, never refused, never doubled.
+
+Everything runs inside the caller's transaction and returns with the row locked until its end, so
+that whoever decides something about a lead decides alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import msgspec
+
+from agent_sidecar.adapters.pg.pool import Connection
+from agent_sidecar.adapters.pg.texts import storable
+from agent_sidecar.adapters.phones import DEFAULT_REGION, country_of, e164, is_withheld
+from agent_sidecar.domain.lead_progress import LEAD_STATUSES
+from agent_sidecar.domain.types import Lead
+from agent_sidecar.errors import RecordRejected, StoreUnavailable
+
+# what names a lead, most telling first; $5 is the id a nameless one was given
+_FIND = """
+SELECT * FROM leads
+WHERE id = $1 OR external_id = $2 OR phone = $3 OR email = $4 OR id = $5
+ORDER BY CASE WHEN id = $1 THEN 1 WHEN external_id = $2 THEN 2 WHEN phone = $3 THEN 3
+    WHEN email = $4 THEN 4 ELSE 5 END
+LIMIT 1 FOR UPDATE
+"""
+_TAKEN = """
+SELECT id, external_id, phone, email FROM leads
+WHERE id <> $1 AND (external_id = $2 OR phone = $3 OR email = $4)
+"""
+_INSERT = """
+INSERT INTO leads (id, external_id, phone, email, first_name, last_name, source, initial_interest,
+    timezone, country, state, city, current_income_range, desired_income_range, time_availability,
+    experience_level, extra, status, set_status, set_status_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+    nullif($18, 'new'), CASE WHEN $19 AND $18 <> 'new' THEN now() END)
+ON CONFLICT DO NOTHING RETURNING *
+"""
+_UPDATE = """
+UPDATE leads SET external_id = $2, phone = $3, email = $4, first_name = $5, last_name = $6,
+    source = $7, initial_interest = $8, timezone = $9, country = $10, state = $11, city = $12,
+    current_income_range = $13, desired_income_range = $14, time_availability = $15,
+    experience_level = $16, extra = $17, status = $18,
+    set_status = CASE WHEN status = $18 THEN set_status ELSE $18 END,
+    set_status_at = CASE WHEN status = $18 THEN set_status_at WHEN $19 THEN now() END,
+    calls_status = CASE WHEN status = $18 THEN calls_status END,
+    updated_at = now()
+WHERE id = $1 RETURNING *
+"""
+_KEYS = ("external_id", "phone", "email")
+_FACTS = (
+    "first_name",
+    "last_name",
+    "source",
+    "initial_interest",
+    "timezone",
+    "country",
+    "state",
+    "city",
+    "current_income_range",
+    "desired_income_range",
+    "time_availability",
+    "experience_level",
+)
+_RACES = 3
+
+
+async def find_or_create(
+    connection: Connection,
+    lead: Lead,
+    *,
+    spare_id: UUID | None = None,
+    region: str = DEFAULT_REGION,
+) -> Lead:
+    """Return the lead that these facts name, completed by them; a new one if they name none.
+
+    `spare_id` becomes the id of a new lead, and finds it again when nothing else does. A fact that
+    cannot be used (a wrong number, a key of another lead) is kept in `extra`.
+    """
+    given, is_ours = _normalised(lead, region)
+    given_id = UUID(given.lead_id) if is_ours else None
+    if given.status not in LEAD_STATUSES:
+        given = replace(given, status="new", extra={**given.extra, "status": given.status})
+    for _ in range(_RACES):
+        row = await connection.fetchrow(
+            _FIND, given_id, given.external_id, given.phone, given.email, spare_id
+        )
+        if row is not None:
+            return await _complete(connection, row, given)
+        new_id = given_id or spare_id or uuid4()
+        row = await connection.fetchrow(_INSERT, *_values(new_id, given), False)
+        if row is not None:
+            return lead_of(row)
+    raise StoreUnavailable("a lead was written by others at the same time; try again")
+
+
+async def put(connection: Connection, lead: Lead, *, region: str = DEFAULT_REGION) -> Lead:
+    """Change or create a lead as a person wants it: what is given wins, None stays.
+
+    Raises `RecordRejected` for an unknown status and for a key that another lead has.
+    """
+    given, is_ours = _normalised(lead, region)
+    if given.status not in LEAD_STATUSES:
+        raise RecordRejected(
+            f"status {given.status!r} of a lead must be one of: {', '.join(LEAD_STATUSES)}"
+        )
+    given_id = UUID(given.lead_id) if is_ours else None
+    # an id is an order: then no other key may lead to another lead
+    keys = (None, None, None) if is_ours else (given.external_id, given.phone, given.email)
+    row = await connection.fetchrow(_FIND, given_id, *keys, None)
+    lead_id: UUID = row["id"] if row is not None else given_id or uuid4()
+    wanted = given if row is None else _merged(first=given, second=lead_of(row))
+    for key, owner in (await _taken(connection, lead_id, wanted)).items():
+        raise RecordRejected(
+            f"{key} of this lead is that of lead {owner}: change that one, or leave {key} out"
+        )
+    statement = _INSERT if row is None else _UPDATE
+    written = await connection.fetchrow(statement, *_values(lead_id, wanted), True)
+    if written is None:
+        raise StoreUnavailable("a lead was written by others at the same time; try again")
+    return lead_of(written)
+
+
+def lead_of(row: asyncpg.Record) -> Lead:
+    """Return the lead in a row of `leads`."""
+    return Lead(
+        lead_id=str(row["id"]),
+        status=row["status"],
+        extra=msgspec.json.decode(row["extra"], type=dict[str, object]),
+        **{name: row[name] for name in (*_KEYS, *_FACTS)},
+    )
+
+
+async def _complete(connection: Connection, row: asyncpg.Record, given: Lead) -> Lead:
+    stored = lead_of(row)
+    wanted = _merged(first=stored, second=given)
+    taken = await _taken(connection, row["id"], wanted)
+    if taken:
+        # the stored lead keeps what is its own: only completed keys can be another's
+        spoilt = {key: getattr(wanted, key) for key in taken}
+        without: dict[str, Any] = dict.fromkeys(spoilt)
+        wanted = replace(wanted, extra={**spoilt, **wanted.extra}, **without)
+    if wanted == stored:
+        return stored
+    written = await connection.fetchrow(_UPDATE, *_values(row["id"], wanted), False)
+    if written is None:
+        raise StoreUnavailable("a lead was deleted at the same time; try again")
+    return lead_of(written)
+
+
+async def _taken(connection: Connection, lead_id: UUID, lead: Lead) -> Mapping[str, UUID]:
+    """Return which keys of the lead belong to others, and to whom."""
+    others = await connection.fetch(_TAKEN, lead_id, lead.external_id, lead.phone, lead.email)
+    return {
+        key: other["id"]
+        for other in others
+        for key in _KEYS
+        if other[key] is not None and other[key] == getattr(lead, key)
+    }
+
+
+def _merged(*, first: Lead, second: Lead) -> Lead:
+    """Return what the first says, completed by the second; a status of `new` says nothing."""
+    facts: dict[str, Any] = {
+        name: getattr(second, name) if getattr(first, name) is None else getattr(first, name)
+        for name in (*_KEYS, *_FACTS)
+    }
+    return replace(
+        first,
+        lead_id=first.lead_id or second.lead_id,
+        status=second.status if first.status == "new" else first.status,
+        extra={**second.extra, **first.extra},
+        **facts,
+    )
+
+
+def _values(lead_id: UUID, lead: Lead) -> Sequence[object]:
+    """Return the parameters $1 to $18 of `_INSERT` and `_UPDATE`."""
+    extra = msgspec.json.encode(lead.extra).decode()
+    texts = [getattr(lead, name) for name in (*_KEYS, *_FACTS)]
+    return (lead_id, *texts, extra, lead.status)
+
+
+def _normalised(lead: Lead, region: str) -> tuple[Lead, bool]:
+    """Return the lead as it is stored, and whether its id is one of ours."""
+    texts: dict[str, Any] = {name: _text(getattr(lead, name)) for name in (*_KEYS, *_FACTS)}
+    given_id, extra = _text(lead.lead_id), _storable_object(lead.extra)
+    is_ours = _is_uuid(given_id)
+    if given_id is not None and not is_ours:
+        # the user's own id
+        if texts["external_id"] is None:
+            texts["external_id"] = given_id
+        elif texts["external_id"] != given_id:
+            extra["lead_id"] = given_id
+    raw_phone = texts["phone"]
+    texts["phone"] = e164(raw_phone, region=region)
+    if texts["phone"] is None and not is_withheld(raw_phone):
+        extra["phone"] = raw_phone
+    texts["email"] = texts["email"] and texts["email"].lower()
+    texts["country"] = texts["country"] or country_of(texts["phone"])
+    normalised = replace(
+        lead, lead_id=given_id if is_ours and given_id else "", extra=extra, **texts
+    )
+    return normalised, is_ours
+
+
+def _text(value: str | None) -> str | None:
+    """Return a text as PostgreSQL can hold it; a blank one says nothing."""
+    return storable(value or "").strip() or None
+
+
+def _storable_object(value: Mapping[str, object]) -> dict[str, object]:
+    return {storable(str(key)): _storable_part(part) for key, part in value.items()}
+
+
+def _storable_part(value: object) -> object:
+    match value:
+        case str():
+            return storable(value)
+        case Mapping():
+            return _storable_object(value)
+        case list() | tuple():
+            return [_storable_part(part) for part in value]
+    return value
+
+
+def _is_uuid(text: str | None) -> bool:
+    """Is it written as we write ids? Sixteen bytes in hex may be somebody's own key."""
+    try:
+        return text is not None and str(UUID(text)) == text.lower()
+    except ValueError:
+        return False

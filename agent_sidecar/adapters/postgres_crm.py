@@ -1,0 +1,273 @@
+"""The operational half of a call in PostgreSQL: lead, call and transfers, in one transaction.
+
+The lead is moved by a fold over all of its calls, so a record may come twice, late, or with a
+corrected outcome, and the lead stands where it would have stood anyway.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import asyncpg
+
+from agent_sidecar.adapters.pg import Connection, PgPool, apply_schema, lead_rows
+from agent_sidecar.adapters.pg.call_rows import call_values, transfer_values
+from agent_sidecar.adapters.phones import DEFAULT_REGION
+from agent_sidecar.domain.lead_progress import LeadProgress, PastCall, lead_progress
+from agent_sidecar.domain.record import CallRecord
+from agent_sidecar.domain.types import CallId, StoreName
+
+_GET_CALL = "SELECT lead_id, end_time, final_status, booked FROM calls WHERE call_id = $1"
+# the parameters of both are in the order of `call_rows`
+_UPSERT_CALL = """
+INSERT INTO calls (id, call_id, lead_id, source, external_id, start_time, answered_at, end_time,
+    duration, telnyx_call_control_id, telnyx_leg_id, telnyx_session_id, recording_url,
+    phases_completed, phase_reached, final_status, outcome, qualified, booked, next_followup,
+    engagement_score, transfer_attempted, transfer_successful, kevin_available,
+    conversation_mongodb_id)
+VALUES ($1, $3, $2, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+    $21, $22, $23, $24, $25)
+ON CONFLICT (call_id) DO UPDATE SET
+    lead_id = excluded.lead_id, source = excluded.source, external_id = excluded.external_id,
+    start_time = excluded.start_time, answered_at = excluded.answered_at,
+    end_time = excluded.end_time, duration = excluded.duration,
+    telnyx_call_control_id = excluded.telnyx_call_control_id,
+    telnyx_leg_id = excluded.telnyx_leg_id, telnyx_session_id = excluded.telnyx_session_id,
+    recording_url = excluded.recording_url, phases_completed = excluded.phases_completed,
+    phase_reached = excluded.phase_reached, final_status = excluded.final_status,
+    outcome = excluded.outcome, qualified = excluded.qualified, booked = excluded.booked,
+    next_followup = excluded.next_followup, engagement_score = excluded.engagement_score,
+    transfer_attempted = excluded.transfer_attempted,
+    transfer_successful = excluded.transfer_successful, kevin_available = excluded.kevin_available,
+    conversation_mongodb_id = excluded.conversation_mongodb_id, updated_at = now()
+RETURNING id
+"""
+_FORGET_TRANSFERS = "DELETE FROM transfers WHERE call_id = $1 AND transfer_id <> ALL($2::text[])"
+# what a person said of a transfer (rating, result, notes) is never touched
+_UPSERT_TRANSFER = """
+INSERT INTO transfers (call_id, lead_id, transfer_id, closer, initiated_at, answered_at, bridged_at,
+    completed_at, duration, transfer_accepted, outcome_type, outcome_reason,
+    engagement_score_at_transfer, conversation_phase, key_indicators)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+ON CONFLICT (transfer_id) DO UPDATE SET
+    call_id = excluded.call_id, lead_id = excluded.lead_id, closer = excluded.closer,
+    initiated_at = excluded.initiated_at, answered_at = excluded.answered_at,
+    bridged_at = excluded.bridged_at, completed_at = excluded.completed_at,
+    duration = excluded.duration, transfer_accepted = excluded.transfer_accepted,
+    outcome_type = excluded.outcome_type, outcome_reason = excluded.outcome_reason,
+    engagement_score_at_transfer = excluded.engagement_score_at_transfer,
+    conversation_phase = excluded.conversation_phase, key_indicators = excluded.key_indicators,
+    updated_at = now()
+"""
+_LOCK_LEAD = """
+SELECT status, set_status, set_status_at, calls_status FROM leads WHERE id = $1 FOR UPDATE
+"""
+_CALLS_OF_LEADS = """
+SELECT lead_id, call_id, end_time, final_status, booked, transfer_successful, engagement_score,
+    next_followup
+FROM calls WHERE lead_id = ANY($1::uuid[]) AND end_time IS NOT NULL
+"""
+_MOVE_LEAD = """
+UPDATE leads SET status = $2, calls_status = $2, set_status = $3, set_status_at = $4,
+    last_contacted = $5, next_followup = $6, qualification_score = $7, relationship_strength = $8,
+    updated_at = now()
+WHERE id = $1
+"""
+_FIND_CALLS = """
+SELECT calls.*, leads.calls_status, leads.set_status, leads.set_status_at
+FROM calls LEFT JOIN leads ON leads.id = calls.lead_id WHERE call_id = ANY($1::text[])
+"""
+_FIND_TRANSFERS = """
+SELECT transfers.*, calls.call_id AS call FROM transfers JOIN calls ON calls.id = transfers.call_id
+WHERE calls.call_id = ANY($1::text[])
+"""
+_COUNT = """
+SELECT (SELECT count(*) FROM leads) AS leads, (SELECT count(*) FROM calls) AS calls,
+    (SELECT count(*) FROM transfers) AS transfers
+"""
+# ids that follow from a call's, so that a record applied twice makes the same rows
+_NAMESPACE = uuid5(NAMESPACE_URL, "agent-sidecar/calls")
+
+
+class PostgresCrm:
+    """The projection `postgres`; `region` is where numbers without a country code are dialled."""
+
+    def __init__(self, pool: PgPool, *, region: str = DEFAULT_REGION) -> None:
+        self._pool = pool
+        self._region = region
+
+    @property
+    def store(self) -> StoreName:
+        return "postgres"
+
+    @property
+    def engine(self) -> str:
+        return "PostgreSQL"
+
+    async def migrate(self) -> Sequence[str]:
+        """Bring the tables of leads, calls, closers, users and metrics to the newest version."""
+        return await apply_schema(self._pool, "crm")
+
+    async def apply(self, record: CallRecord) -> None:
+        """Write call and transfers and move the lead, which is found or made if it must be."""
+
+        async def work(connection: Connection) -> None:
+            before = await connection.fetchrow(_GET_CALL, record.call_id)
+            lead_id = await self._lead_id(connection, record)
+            await _write_call(connection, record, lead_id)
+            is_news = before is None or (
+                before["end_time"] != record.ended_at
+                or before["final_status"] != record.outcome.final_status
+                or before["booked"] != record.outcome.booked
+            )
+            await _move_lead(connection, lead_id, record.ended_at if is_news else None)
+            if before is not None and before["lead_id"] not in {None, lead_id}:
+                await _move_lead(connection, before["lead_id"], None)
+
+        await self._pool.transact(work)
+
+    async def differences(self, records: Sequence[CallRecord]) -> Mapping[CallId, Sequence[str]]:
+        """Compare the rows of calls and transfers, and where their leads stand."""
+        ids = [record.call_id for record in records]
+
+        async def work(connection: Connection) -> Mapping[CallId, Sequence[str]]:
+            calls = {row["call_id"]: row for row in await connection.fetch(_FIND_CALLS, ids)}
+            transfers = await connection.fetch(_FIND_TRANSFERS, ids)
+            leads = {row["lead_id"] for row in calls.values()} - {None}
+            past = await _past_calls(connection, list(leads))
+            wrong = {
+                record.call_id: tuple(
+                    _differences(
+                        record,
+                        calls.get(record.call_id),
+                        [row for row in transfers if row["call"] == record.call_id],
+                        past,
+                    )
+                )
+                for record in records
+            }
+            return {call_id: texts for call_id, texts in wrong.items() if texts}
+
+        return await self._pool.transact(work, readonly=True)
+
+    async def counts(self) -> Mapping[str, int]:
+        """Count leads, calls and transfers."""
+
+        async def work(connection: Connection) -> Mapping[str, int]:
+            row = await connection.fetchrow(_COUNT)
+            return dict(row or {})
+
+        return await self._pool.transact(work, readonly=True)
+
+    async def ping(self) -> None:
+        """Ask the server something. Raises `StoreUnavailable`."""
+        await self._pool.ping()
+
+    async def _lead_id(self, connection: Connection, record: CallRecord) -> UUID:
+        """Return the call's lead, locked; a stranger's is made with an id that follows from it."""
+        lead = await lead_rows.find_or_create(
+            connection,
+            record.lead,
+            spare_id=uuid5(_NAMESPACE, f"lead of {record.call_id}"),
+            region=self._region,
+        )
+        return UUID(lead.lead_id)
+
+
+async def _write_call(connection: Connection, record: CallRecord, lead_id: UUID) -> None:
+    values = call_values(record)
+    call_key = await connection.fetchval(
+        _UPSERT_CALL, uuid5(_NAMESPACE, record.call_id), lead_id, *values.values()
+    )
+    transfer_ids = [attempt.transfer_id for attempt in record.transfers]
+    await connection.execute(_FORGET_TRANSFERS, call_key, transfer_ids)
+    rows = [(call_key, lead_id, *transfer_values(attempt).values()) for attempt in record.transfers]
+    await connection.executemany(_UPSERT_TRANSFER, rows)
+
+
+async def _move_lead(connection: Connection, lead_id: UUID, news_at: datetime | None) -> None:
+    """Fold the lead's calls; `news_at` is the end of a call that says something new."""
+    lead = await connection.fetchrow(_LOCK_LEAD, lead_id)
+    if lead is None:
+        return
+    set_status, set_at = lead["set_status"] or "new", lead["set_status_at"]
+    if lead["status"] != (lead["calls_status"] or set_status):
+        # Somebody's own SQL changed it, at a time that nobody wrote down: before the call that
+        # comes only now, and after every other.
+        set_status, set_at = lead["status"], news_at or datetime.now(UTC)
+    calls = (await _past_calls(connection, [lead_id])).get(lead_id, ())
+    progress = lead_progress(calls, set_status=set_status, set_at=set_at)
+    await connection.execute(_MOVE_LEAD, lead_id, *_progress_values(progress, set_status, set_at))
+
+
+def _progress_values(
+    progress: LeadProgress, set_status: str, set_at: datetime | None
+) -> Sequence[object]:
+    return (
+        progress.status,
+        None if set_status == "new" else set_status,
+        set_at,
+        progress.last_contacted_at,
+        progress.next_followup_at,
+        progress.qualification_score,
+        progress.relationship,
+    )
+
+
+async def _past_calls(
+    connection: Connection, lead_ids: Sequence[UUID]
+) -> Mapping[UUID, Sequence[PastCall]]:
+    past: dict[UUID, list[PastCall]] = {}
+    for row in await connection.fetch(_CALLS_OF_LEADS, lead_ids):
+        score = row["engagement_score"]
+        call = PastCall(
+            call_id=row["call_id"],
+            ended_at=row["end_time"],
+            # a row that others wrote may lack it
+            final_status=row["final_status"] or "unknown",
+            booked=row["booked"],
+            transferred=row["transfer_successful"],
+            engagement=None if score is None else float(score),
+            follow_up_at=row["next_followup"],
+        )
+        past.setdefault(row["lead_id"], []).append(call)
+    return past
+
+
+def _differences(
+    record: CallRecord,
+    call: asyncpg.Record | None,
+    transfers: Sequence[asyncpg.Record],
+    past: Mapping[UUID, Sequence[PastCall]],
+) -> Iterator[str]:
+    if call is None:
+        yield "missing"
+        return
+    yield from _wrong_columns("calls", call, call_values(record))
+    found = {row["transfer_id"]: row for row in transfers}
+    for attempt in record.transfers:
+        row = found.pop(attempt.transfer_id, None)
+        if row is None:
+            yield f"transfers: {attempt.transfer_id} is missing"
+        else:
+            yield from _wrong_columns("transfers", row, transfer_values(attempt))
+    for transfer_id in found:
+        yield f"transfers: {transfer_id} is not of this call"
+    if call["lead_id"] is None:
+        yield "calls.lead_id: the call has no lead"
+        return
+    status = lead_progress(
+        past.get(call["lead_id"], ()),
+        set_status=call["set_status"] or "new",
+        set_at=call["set_status_at"],
+    ).status
+    if call["calls_status"] != status:
+        yield f"leads.calls_status: found {call['calls_status']}, expected {status}"
+
+
+def _wrong_columns(
+    table: str, row: asyncpg.Record, expected: Mapping[str, object]
+) -> Iterator[str]:
+    for column, value in expected.items():
+        if row[column] != value:
+            yield f"{table}.{column}: found {row[column]}, expected {value}"

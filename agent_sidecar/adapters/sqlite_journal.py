@@ -1,0 +1,268 @@
+"""The journal in one SQLite file: the first durable write of everything we acknowledge.
+
+WAL with `synchronous=FULL`: what a write's future reports as done survives a power cut. One thread
+writes (`sqlite_writer`), one reads, so that a long walk over all records never holds up a commit.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import IO, Self, TypeVar, cast
+
+import structlog
+
+from agent_sidecar.adapters import sqlite_rows as rows
+from agent_sidecar.adapters.sqlite_codec import encode_event, encode_record
+from agent_sidecar.adapters.sqlite_file import (
+    journal_failed,
+    open_reader,
+    open_writer,
+    take_ownership,
+)
+from agent_sidecar.adapters.sqlite_writer import GroupWriter, Work, failed, quiet
+from agent_sidecar.domain.events import CallEvent
+from agent_sidecar.domain.record import CallRecord
+from agent_sidecar.domain.types import CallId, DeliveryState, StoreName
+from agent_sidecar.errors import JournalFailed
+from agent_sidecar.ports import (
+    Clock,
+    CommittedRecord,
+    Delivery,
+    OpenCall,
+    ReceivedWebhook,
+)
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+# How long webhooks are kept and known; Telnyx repeats one for minutes.
+_INBOX = timedelta(hours=24)
+# Bounds the memory for their ids: about 60 MB.
+_KNOWN_IDS = 500_000
+# One in so many webhooks also removes up to so many old ones: faster than they come.
+_PRUNE_EVERY, _PRUNE_ROWS = 500, 2_000
+
+
+class SqliteJournal:
+    """`ports.Journal` on a file that this process owns until `aclose`."""
+
+    def __init__(
+        self, path: Path, *, reader: sqlite3.Connection, writer: GroupWriter | None, clock: Clock
+    ) -> None:
+        self._path = path
+        self._reader = reader
+        self._reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal-read")
+        self._writer = writer
+        self._lock: IO[bytes] | None = None
+        self._clock = clock
+        self._closed = False
+        self._received = 0
+        # event id -> when it came, oldest first
+        self._kept: dict[str, int] = {}
+        self._being_kept: dict[str, asyncio.Future[object]] = {}
+
+    @classmethod
+    async def open(cls, path: Path, *, clock: Clock | None = None, read_only: bool = False) -> Self:
+        """Open the file, made if missing. Raises `JournalFailed`.
+
+        `read_only` works beside the service that owns the file, and refuses every write.
+        """
+        clock = clock or _SystemClock()
+        if read_only:
+            reader = await asyncio.to_thread(_translated, path, lambda: open_reader(path))
+            return cls(path, reader=reader, writer=None, clock=clock)
+        lock = await asyncio.to_thread(take_ownership, path)
+        try:
+            connection, reader = await asyncio.to_thread(
+                _translated, path, lambda: (open_writer(path), open_reader(path))
+            )
+        except BaseException:
+            lock.close()
+            raise
+        journal = cls(path, reader=reader, writer=GroupWriter(connection, path), clock=clock)
+        journal._lock = lock
+        try:
+            await journal._remember_webhooks()
+        except BaseException:
+            await journal.aclose()
+            raise
+        return journal
+
+    async def aclose(self) -> None:
+        """Finish what is queued and give the file free; later calls fail."""
+        self._closed = True
+        await asyncio.to_thread(self._reading.shutdown)
+        self._reader.close()
+        if self._writer is not None:
+            await self._writer.aclose()
+        if self._lock is not None:
+            self._lock.close()
+
+    # --- webhooks and events ---
+
+    def seen(self, event_id: str) -> Awaitable[None] | None:
+        being_kept = self._being_kept.get(event_id)
+        if being_kept is not None:
+            # Shielded: one waiter that gives up must not take the result from the others.
+            return cast(Awaitable[None], quiet(asyncio.shield(being_kept)))
+        if event_id in self._kept:
+            done = asyncio.get_running_loop().create_future()
+            done.set_result(None)
+            return done
+        return None
+
+    def receive(self, webhook: ReceivedWebhook) -> Awaitable[None]:
+        kept = self._write(lambda connection: rows.keep_webhook(connection, webhook))
+        self._being_kept[webhook.event_id] = kept
+        kept.add_done_callback(partial(self._end_keeping, webhook))
+        self._received += 1
+        if self._received % _PRUNE_EVERY == 0:
+            self._prune()
+        # Shielded: an impatient caller must not make it look as if it had not been kept.
+        return cast(Awaitable[None], quiet(asyncio.shield(kept)))
+
+    def append(self, call_id: CallId, event: CallEvent) -> Awaitable[None]:
+        try:
+            row = (call_id, encode_event(event))
+        except ValueError as exc:
+            return cast(Awaitable[None], failed(self._unwritable(f"an event of {call_id}", exc)))
+        written = self._write(lambda connection: connection.execute(rows.KEEP_EVENT, row))
+        return cast(Awaitable[None], written)
+
+    async def open_calls(self) -> Sequence[OpenCall]:
+        calls, unreadable = await self._read(rows.open_calls)
+        for call_id, reason in unreadable:
+            log.error(
+                "journal_event_unreadable",
+                call_id=call_id,
+                reason=reason,
+                todo="the call goes on without this event; keep the journal file and report it",
+            )
+        return calls
+
+    async def discard(self, call_id: CallId) -> None:
+        await self._write(lambda connection: connection.execute(rows.FORGET_EVENTS, (call_id,)))
+
+    # --- records and deliveries ---
+
+    async def commit(self, record: CallRecord) -> int:
+        try:
+            raw = encode_record(record)
+        except ValueError as exc:
+            raise self._unwritable(f"the record of {record.call_id}", exc) from exc
+        row = (record.call_id, record.source, record.external_id, self._now_us(), raw)
+        version = await self._write(lambda connection: rows.put_record(connection, row))
+        return cast(int, version)
+
+    async def claim(self, store: StoreName, *, limit: int) -> Sequence[Delivery]:
+        now_us = self._now_us()
+        due = await self._read(lambda connection: rows.due(connection, store, now_us, limit))
+        for call_id, version, reason in due.unreadable:
+            log.error(
+                "journal_record_unreadable",
+                call_id=call_id,
+                store=store,
+                reason=reason,
+                todo="it is parked; keep the journal file and report it",
+            )
+            await self._execute(rows.PARK, (reason, call_id, store, version))
+        return due.deliveries
+
+    async def next_due_at(self, store: StoreName) -> datetime | None:
+        return await self._read(lambda connection: rows.next_due_at(connection, store))
+
+    async def ack(self, deliveries: Sequence[Delivery]) -> None:
+        now_us = self._now_us()
+        await self._write(lambda connection: rows.ack(connection, deliveries, now_us))
+
+    async def postpone(self, delivery: Delivery, *, next_try_at: datetime, error: str) -> None:
+        next_us = rows.to_us(next_try_at)
+        await self._execute(rows.POSTPONE, (next_us, error, *_key(delivery)))
+
+    async def park(self, delivery: Delivery, *, error: str) -> None:
+        await self._execute(rows.PARK, (error, *_key(delivery)))
+
+    # --- questions ---
+
+    async def record(self, call_id: CallId) -> CommittedRecord | None:
+        return await self._read(lambda connection: rows.record(connection, call_id))
+
+    async def records(self, *, batch: int = 100) -> AsyncIterator[Sequence[CommittedRecord]]:
+        after = 0
+        while found := await self._read(partial(rows.records_after, after=after, limit=batch)):
+            after = found[-1][0]
+            yield [committed for _, committed in found]
+
+    async def recent(self, *, limit: int) -> Sequence[CommittedRecord]:
+        return await self._read(lambda connection: rows.recent(connection, limit))
+
+    async def find_external(self, external_id: str) -> CallId | None:
+        return await self._read(lambda connection: rows.find_external(connection, external_id))
+
+    async def backlog(self) -> Mapping[StoreName, Mapping[DeliveryState, int]]:
+        return await self._read(rows.backlog)
+
+    # --- below ---
+
+    def _write(self, work: Work) -> asyncio.Future[object]:
+        if self._writer is None:
+            return failed(JournalFailed(f"journal {self._path}: it was opened to read only"))
+        return self._writer.submit(work)
+
+    async def _execute(self, sql: str, row: tuple[object, ...]) -> None:
+        await self._write(lambda connection: connection.execute(sql, row))
+
+    async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        if self._closed:
+            raise JournalFailed(f"journal {self._path}: it is closed")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._reading, _translated, self._path, lambda: read(self._reader)
+        )
+
+    async def _remember_webhooks(self) -> None:
+        since_us = self._now_us() - _INBOX // timedelta(microseconds=1)
+        self._kept = dict(await self._read(lambda c: rows.recent_webhooks(c, since_us, _KNOWN_IDS)))
+
+    def _end_keeping(self, webhook: ReceivedWebhook, done: asyncio.Future[object]) -> None:
+        self._being_kept.pop(webhook.event_id, None)
+        if done.exception() is not None:
+            return  # not kept: when it is repeated, it is new
+        received_us = rows.to_us(webhook.received_at)
+        self._kept[webhook.event_id] = received_us
+        oldest_us = received_us - _INBOX // timedelta(microseconds=1)
+        while len(self._kept) > _KNOWN_IDS or next(iter(self._kept.values())) < oldest_us:
+            del self._kept[next(iter(self._kept))]
+
+    def _prune(self) -> None:
+        before_us = self._now_us() - _INBOX // timedelta(microseconds=1)
+        self._write(lambda c: c.execute(rows.PRUNE_INBOX, (before_us, _PRUNE_ROWS)))
+
+    def _now_us(self) -> int:
+        return rows.to_us(self._clock.now())
+
+    def _unwritable(self, what: str, exc: ValueError) -> JournalFailed:
+        return JournalFailed(f"journal {self._path}: {what} cannot be written: {exc}")
+
+
+class _SystemClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+def _key(delivery: Delivery) -> tuple[CallId, StoreName, int]:
+    return delivery.record.call_id, delivery.store, delivery.version
+
+
+def _translated(path: Path, act: Callable[[], T]) -> T:
+    try:
+        return act()
+    except sqlite3.Error as exc:
+        raise journal_failed(exc, path) from exc
+    except ValueError as exc:
+        raise JournalFailed(f"journal {path}: something in it cannot be read: {exc}") from exc

@@ -1,0 +1,236 @@
+"""The journal's SQL, and how rows become values; the caller owns connection and transaction."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
+
+from agent_sidecar.adapters.sqlite_codec import decode_event, decode_record
+from agent_sidecar.domain.events import CallEvent
+from agent_sidecar.domain.types import STORES, CallId, DeliveryState, StoreName
+from agent_sidecar.ports import (
+    CommittedRecord,
+    Delivery,
+    DeliveryStatus,
+    OpenCall,
+    ReceivedWebhook,
+)
+
+KEEP_WEBHOOK = (
+    "INSERT OR IGNORE INTO inbox (event_id, event_type, leg_id, received_at, body)"
+    " VALUES (?, ?, ?, ?, ?)"
+)
+RECENT_WEBHOOKS = (
+    "SELECT event_id, received_at FROM inbox WHERE received_at >= ?"
+    " ORDER BY received_at DESC LIMIT ?"
+)
+PRUNE_INBOX = (
+    "DELETE FROM inbox WHERE rowid IN (SELECT rowid FROM inbox WHERE received_at < ? LIMIT ?)"
+)
+KEEP_EVENT = "INSERT INTO event (call_id, event) VALUES (?, ?)"
+FORGET_EVENTS = "DELETE FROM event WHERE call_id = ?"
+OPEN_EVENTS = (
+    "SELECT call_id, event FROM event"
+    " WHERE call_id NOT IN (SELECT call_id FROM record) ORDER BY seq"
+)
+PUT_RECORD = (
+    "INSERT INTO record (call_id, version, source, external_id, committed_at, record)"
+    " VALUES (?, 1, ?, ?, ?, ?)"
+    " ON CONFLICT (call_id) DO UPDATE SET version = version + 1, source = excluded.source,"
+    " external_id = excluded.external_id, committed_at = excluded.committed_at,"
+    " record = excluded.record"
+    " RETURNING version"
+)
+PUT_DELIVERY = (
+    "INSERT INTO delivery (call_id, store, version, state, next_try_at)"
+    " VALUES (?, ?, ?, 'pending', ?)"
+    " ON CONFLICT (call_id, store) DO UPDATE SET version = excluded.version, state = 'pending',"
+    " attempts = 0, next_try_at = excluded.next_try_at, delivered_at = NULL, last_error = NULL"
+)
+DUE = (
+    "SELECT d.call_id, d.version, d.attempts, r.record FROM delivery d"
+    " JOIN record r ON r.call_id = d.call_id"
+    " WHERE d.store = ? AND d.state = 'pending' AND d.next_try_at <= ?"
+    " ORDER BY d.next_try_at, r.seq LIMIT ?"
+)
+NEXT_DUE = "SELECT min(next_try_at) FROM delivery WHERE store = ? AND state = 'pending'"
+ACK = (
+    "UPDATE delivery SET state = 'delivered', attempts = attempts + 1, next_try_at = NULL,"
+    " delivered_at = ?, last_error = NULL WHERE call_id = ? AND store = ? AND version = ?"
+)
+POSTPONE = (
+    "UPDATE delivery SET attempts = attempts + 1, next_try_at = ?, last_error = ?"
+    " WHERE call_id = ? AND store = ? AND version = ? AND state = 'pending'"
+)
+PARK = (
+    "UPDATE delivery SET state = 'parked', attempts = attempts + 1, next_try_at = NULL,"
+    " last_error = ? WHERE call_id = ? AND store = ? AND version = ? AND state = 'pending'"
+)
+RECORD = "SELECT seq, record, version, committed_at FROM record WHERE call_id = ?"
+RECORDS_AFTER = (
+    "SELECT seq, record, version, committed_at FROM record WHERE seq > ? ORDER BY seq LIMIT ?"
+)
+RECENT = "SELECT seq, record, version, committed_at FROM record ORDER BY seq DESC LIMIT ?"
+DELIVERIES = (
+    "SELECT store, state, attempts, next_try_at, delivered_at, last_error"
+    " FROM delivery WHERE call_id = ?"
+)
+FIND_EXTERNAL = (
+    "SELECT call_id FROM record WHERE external_id = ? AND source = 'import' ORDER BY seq LIMIT 1"
+)
+BACKLOG = "SELECT store, state, count(*) FROM delivery GROUP BY store, state"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_Row: TypeAlias = tuple[int, bytes, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """What a store should be told now, and deliveries whose record cannot be read."""
+
+    deliveries: tuple[Delivery, ...]
+    # call, version, and what is wrong with it
+    unreadable: tuple[tuple[CallId, int, str], ...]
+
+
+def to_us(at: datetime) -> int:
+    """Microseconds since 1970."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_us(us: int) -> datetime:
+    """Return the aware time in UTC."""
+    return _EPOCH + timedelta(microseconds=us)
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def keep_webhook(connection: sqlite3.Connection, webhook: ReceivedWebhook) -> None:
+    received_us = to_us(webhook.received_at)
+    row = (webhook.event_id, webhook.event_type, webhook.leg_id, received_us, webhook.body)
+    connection.execute(KEEP_WEBHOOK, row)
+
+
+def put_record(
+    connection: sqlite3.Connection, row: tuple[CallId, str, str | None, int, bytes]
+) -> int:
+    """Write `(call_id, source, external_id, committed_us, record)`; return its version."""
+    call_id, _, _, committed_us, _ = row
+    version: int = connection.execute(PUT_RECORD, row).fetchall()[0][0]
+    connection.execute(FORGET_EVENTS, (call_id,))
+    connection.executemany(
+        PUT_DELIVERY, [(call_id, store, version, committed_us) for store in STORES]
+    )
+    return version
+
+
+def ack(connection: sqlite3.Connection, deliveries: Iterable[Delivery], at_us: int) -> None:
+    connection.executemany(ACK, [(at_us, d.record.call_id, d.store, d.version) for d in deliveries])
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def open_calls(connection: sqlite3.Connection) -> tuple[list[OpenCall], list[tuple[CallId, str]]]:
+    """Return the calls without a record, and `(call_id, what is wrong)` per unreadable event."""
+    calls: dict[CallId, list[CallEvent]] = {}
+    unreadable: list[tuple[CallId, str]] = []
+    for call_id, raw in connection.execute(OPEN_EVENTS):
+        events = calls.setdefault(call_id, [])
+        try:
+            events.append(decode_event(raw))
+        except ValueError as exc:
+            unreadable.append((call_id, str(exc)))
+    return [OpenCall(call_id=c, events=tuple(e)) for c, e in calls.items()], unreadable
+
+
+def due(connection: sqlite3.Connection, store: StoreName, now_us: int, limit: int) -> Due:
+    deliveries: list[Delivery] = []
+    unreadable: list[tuple[CallId, int, str]] = []
+    for call_id, version, attempts, raw in connection.execute(DUE, (store, now_us, limit)):
+        try:
+            record = decode_record(raw)
+        except ValueError as exc:
+            unreadable.append((call_id, version, str(exc)))
+        else:
+            delivery = Delivery(store=store, record=record, version=version, attempts=attempts)
+            deliveries.append(delivery)
+    return Due(deliveries=tuple(deliveries), unreadable=tuple(unreadable))
+
+
+def next_due_at(connection: sqlite3.Connection, store: StoreName) -> datetime | None:
+    (us,) = connection.execute(NEXT_DUE, (store,)).fetchone()
+    return None if us is None else from_us(us)
+
+
+def record(connection: sqlite3.Connection, call_id: CallId) -> CommittedRecord | None:
+    found = _committed(connection, RECORD, (call_id,))
+    return found[0][1] if found else None
+
+
+def records_after(
+    connection: sqlite3.Connection, after: int, limit: int
+) -> list[tuple[int, CommittedRecord]]:
+    """Return the next records with their place in the walk."""
+    return _committed(connection, RECORDS_AFTER, (after, limit))
+
+
+def recent(connection: sqlite3.Connection, limit: int) -> list[CommittedRecord]:
+    return [committed for _, committed in _committed(connection, RECENT, (limit,))]
+
+
+def find_external(connection: sqlite3.Connection, external_id: str) -> CallId | None:
+    row = connection.execute(FIND_EXTERNAL, (external_id,)).fetchone()
+    return None if row is None else CallId(row[0])
+
+
+def backlog(connection: sqlite3.Connection) -> Mapping[StoreName, Mapping[DeliveryState, int]]:
+    counts: dict[StoreName, dict[DeliveryState, int]] = {
+        store: {"pending": 0, "delivered": 0, "parked": 0} for store in STORES
+    }
+    for store, state, count in connection.execute(BACKLOG):
+        counts[store][state] = count
+    return counts
+
+
+def recent_webhooks(
+    connection: sqlite3.Connection, since_us: int, limit: int
+) -> Sequence[tuple[str, int]]:
+    """Return `(event_id, received_us)` of the newest webhooks, oldest first."""
+    return connection.execute(RECENT_WEBHOOKS, (since_us, limit)).fetchall()[::-1]
+
+
+def _committed(
+    connection: sqlite3.Connection, sql: str, arguments: tuple[object, ...]
+) -> list[tuple[int, CommittedRecord]]:
+    # One snapshot: a record and its deliveries must be of the same version.
+    connection.execute("BEGIN")
+    try:
+        rows: list[_Row] = connection.execute(sql, arguments).fetchall()
+        return [(row[0], _with_deliveries(connection, row)) for row in rows]
+    finally:
+        connection.execute("COMMIT")
+
+
+def _with_deliveries(connection: sqlite3.Connection, row: _Row) -> CommittedRecord:
+    seq, raw, version, committed_us = row
+    try:
+        record = decode_record(raw)
+    except ValueError as exc:
+        raise ValueError(f"row {seq} of table record: {exc}") from exc
+    statuses: dict[StoreName, DeliveryStatus] = {}
+    for store, state, attempts, next_us, delivered_us, error in connection.execute(
+        DELIVERIES, (record.call_id,)
+    ):
+        statuses[store] = DeliveryStatus(
+            state=state,
+            attempts=attempts,
+            next_try_at=None if next_us is None else from_us(next_us),
+            delivered_at=None if delivered_us is None else from_us(delivered_us),
+            last_error=error,
+        )
+    return CommittedRecord(
+        record=record, version=version, committed_at=from_us(committed_us), deliveries=statuses
+    )

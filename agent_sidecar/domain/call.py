@@ -1,0 +1,275 @@
+"""One call: the state machine over everything else in `domain`: `receive(event)` → effects.
+
+A call is opened by its first event, understands each line as soon as its vector is there, asks for
+hints and for the transfer when the policies say so, and is closed once by `CallClosed`. It depends
+on nothing but its events, in their order: replaying them rebuilds it, effects and all.
+
+    open ──LegLeft of the prospect──▶ hung up ──CallClosed──▶ closed
+     └───────────────CallClosed (lost sight of it)──────────────▲
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from agent_sidecar.domain import events as ev
+from agent_sidecar.domain.engagement import (
+    NEUTRAL,
+    STARTING_WEIGHTS,
+    EngagementMeter,
+    EngagementScore,
+    Weights,
+)
+from agent_sidecar.domain.hinting import Hinting
+from agent_sidecar.domain.language import Meaning, PhaseTracker, Reader
+from agent_sidecar.domain.lines import LineJoiner, Utterance
+from agent_sidecar.domain.log import CallLog
+from agent_sidecar.domain.policy import Moment
+from agent_sidecar.domain.record import (
+    CallRecord,
+    Configuration,
+    KeyMoment,
+    Recording,
+    TranscriptSegment,
+)
+from agent_sidecar.domain.retell import lead_kind_of, make_record
+from agent_sidecar.domain.transfers import Transferring
+from agent_sidecar.domain.types import Vector
+
+# a change of the call's score that makes a key moment
+KEY_CHANGE = 10.0
+# overtalk that is an interruption, seconds
+INTERRUPTION_S = 0.5
+
+
+class Call:
+    """Everything we know and conclude about one conversation."""
+
+    def __init__(
+        self, opened: ev.CallOpened, reader: Reader, weights: Weights = STARTING_WEIGHTS
+    ) -> None:
+        self.log = CallLog(opened=opened, lead=opened.lead)
+        self._reader = reader
+        self._lines = LineJoiner(opened.at)
+        self._phases = PhaseTracker()
+        self._meter = EngagementMeter(weights)
+        self._hinting = Hinting(self.log, reader.playbook)
+        self._transferring = Transferring(self.log, reader.playbook)
+
+    @property
+    def phase(self) -> int:
+        """The phase now, 1 to 12."""
+        return self._phases.phase
+
+    @property
+    def engagement(self) -> float | None:
+        """The call's score now; None before the prospect spoke."""
+        return self._meter.call
+
+    @property
+    def is_closed(self) -> bool:
+        """Nothing more can happen; the record can be made."""
+        return self.log.closed_at is not None
+
+    def receive(self, event: ev.CallEvent) -> Sequence[ev.Effect]:
+        """Take one event; return what the call asks for because of it."""
+        at = getattr(event, "at", None)
+        if at is not None and (self.log.last_at is None or at > self.log.last_at):
+            self.log.last_at = at
+        return list(self._receive(event))
+
+    def unfinished(self) -> Sequence[ev.Embed]:
+        """Return what was asked and never answered: what a restart has to ask again."""
+        return [ev.Embed(line_id=ln.line_id, text=ln.text) for ln in self._lines.unembedded()]
+
+    def record(self, configuration: Configuration) -> CallRecord:
+        """Return the story of the closed call."""
+        return make_record(self.log, self._reader.playbook, configuration)
+
+    def _receive(self, event: ev.CallEvent) -> Iterator[ev.Effect]:
+        match event:
+            case ev.LineHeard():
+                if event.is_final and self._lines.hear(event):
+                    yield ev.Embed(line_id=event.line_id, text=event.text)
+            case ev.LineEmbedded():
+                self._lines.embed(event)
+                yield from self._understand(now_s=self._now_s())
+            case ev.SpeechHeard():
+                self._lines.hear_speech(event)
+                yield from self._understand(now_s=max(event.end_s, self._now_s()))
+            case ev.HintsRetrieved():
+                yield from self._hinting.answer(event)
+            case ev.TransferWanted():
+                yield from self._transferring.want(
+                    event, engagement=self._meter.call, phase=self.phase
+                )
+            case ev.TransferProgressed():
+                yield from self._on_progress(event)
+            case ev.LegLeft():
+                yield from self._on_leg_left(event)
+            case ev.CallClosed():
+                self._close(event)
+            case _:
+                self._note(event)
+
+    def _note(self, event: ev.CallEvent) -> None:
+        """Take an event that asks for nothing; `CallOpened` was taken by `__init__`."""
+        log = self.log
+        match event:
+            case ev.LeadKnown(lead=lead):
+                log.lead = lead
+            case ev.LegJoined(leg=leg, answered=answered, at=at):
+                known = log.legs.get(leg.leg_id)
+                log.legs[leg.leg_id] = replace(leg, from_at=known.from_at if known else at)
+                if answered and leg.party == "prospect" and log.answered_at is None:
+                    log.answered_at = at
+            case ev.MachineAnswered():
+                log.machine = True
+            case ev.StreamChanged(frames_lost=lost):
+                log.frames_lost += lost
+            case ev.CloserChecked(closer=closer, available=available):
+                log.closer, log.closer_now = closer, available
+            case ev.HintJudged():
+                self._hinting.judge(event)
+            case ev.RecordingSaved(url=url, recording_id=recording_id):
+                log.recording = Recording(url=url, recording_id=recording_id)
+            case ev.OutcomePosted(final_status=status, qualified=qualified):
+                log.posted = (status, qualified)
+
+    def _now_s(self) -> float:
+        return self.log.seconds(self.log.last_at or self.log.opened.at)
+
+    def _understand(self, *, now_s: float, everything: bool = False) -> Iterator[ev.Effect]:
+        for utterance in self._lines.ready(now_s=now_s, everything=everything):
+            if utterance.party == "prospect":
+                yield from self._on_prospect(utterance)
+            else:
+                yield self._on_other(utterance)
+
+    def _on_prospect(self, said: Utterance) -> Iterator[ev.Effect]:
+        vector = as_vector(said.vector)
+        meaning = self._reader.read_prospect(said.text, vector) if said.text else None
+        before = NEUTRAL if self._meter.call is None else self._meter.call
+        score = self._meter.score(
+            meaning=meaning, word_count=said.word_count, acoustics=said.acoustics
+        )
+        self.log.progression.append(score.call)
+        segment = self._keep(said, meaning, score)
+        self._note_moments(segment, meaning, score.call - before)
+        yield self._published(segment, score)
+        moment = Moment(
+            at_s=said.end_s, phase=self.phase, score=score, before=before, meaning=meaning
+        )
+        started = list(self._transferring.consider(moment))
+        yield from started
+        if not started:
+            kind = lead_kind_of(self.log, self._reader.playbook)
+            yield from self._hinting.consider(moment, said.text, vector, kind)
+
+    def _on_other(self, said: Utterance) -> ev.Effect:
+        meaning = None
+        if said.party == "agent" and said.text:
+            vector = as_vector(said.vector)
+            meaning = self._reader.read_agent(said.text, vector)
+            self._phases.observe(self._reader.phase_likelihood(vector))
+        return self._published(self._keep(said, meaning, None), None)
+
+    def _keep(
+        self, said: Utterance, meaning: Meaning | None, score: EngagementScore | None
+    ) -> TranscriptSegment:
+        read = meaning or Meaning(sentiment=0.0, questions=0)
+        segment = TranscriptSegment(
+            index=len(self.log.segments),
+            speaker=said.party,
+            text=said.text,
+            at=said.at,
+            start_s=said.start_s,
+            end_s=said.end_s,
+            confidence=said.confidence,
+            sentiment=round(read.sentiment, 4),
+            engagement=score.value if score else None,
+            call_engagement=self._meter.call,
+            phase=self.phase,
+            keywords=read.keywords,
+            questions=read.questions,
+            objection=read.objection,
+            strategy=read.strategy,
+            strategy_confidence=read.strategy_confidence,
+            hint_id=self._hinting.follow(read.strategy, said.at) if read.strategy else None,
+            vector=said.vector,
+            acoustics=said.acoustics,
+        )
+        self.log.segments.append(segment)
+        return segment
+
+    def _note_moments(
+        self, segment: TranscriptSegment, meaning: Meaning | None, change: float
+    ) -> None:
+        kinds: list[Literal["rise", "drop", "objection", "buying_signal"]] = []
+        if meaning is not None:
+            self.log.refused = self.log.refused or meaning.is_refusal
+            if meaning.objection is not None:
+                kinds.append("objection")
+            if meaning.buying_signal is not None:
+                kinds.append("buying_signal")
+        if abs(change) >= KEY_CHANGE:
+            kinds.append("rise" if change > 0 else "drop")
+        for kind in kinds:
+            self.log.moments.append(KeyMoment(at=segment.at, kind=kind, text=segment.text))
+        if segment.acoustics is not None and segment.acoustics.overtalk_s >= INTERRUPTION_S:
+            self.log.interruptions += 1
+
+    def _published(
+        self, segment: TranscriptSegment, score: EngagementScore | None
+    ) -> ev.PublishScore:
+        return ev.PublishScore(
+            at=segment.at,
+            segment=segment.index,
+            party=segment.speaker,
+            text=segment.text,
+            phase=segment.phase,
+            phase_name=self._reader.playbook.phase(segment.phase).name,
+            sentiment=segment.sentiment,
+            objection=segment.objection,
+            strategy=segment.strategy,
+            engagement=segment.engagement,
+            call_engagement=segment.call_engagement,
+            parts=score.parts if score else (),
+        )
+
+    def _on_progress(self, event: ev.TransferProgressed) -> Iterator[ev.Effect]:
+        yield from self._transferring.progress(event)
+        if event.step == "ended" and event.outcome == "unavailable":
+            why = (f"{event.closer} cannot take the call", event.reason)
+            yield from self._hinting.second_best(
+                event.at, phase=self.phase, engagement=self._meter.call, why=why
+            )
+
+    def _on_leg_left(self, event: ev.LegLeft) -> Iterator[ev.Effect]:
+        leg = self.log.legs.get(event.leg_id)
+        if leg is None:
+            return
+        self.log.legs[leg.leg_id] = replace(leg, to_at=event.at)
+        if leg.party == "closer":
+            self._transferring.closer_left(leg.leg_id, event.at)
+        elif leg.party == "prospect" and self.log.hung_up_at is None:
+            self.log.hung_up_at = event.at
+            self.log.hangup_cause, self.log.hangup_source = event.cause, event.source
+            yield from self._transferring.cancel("the prospect hung up")
+            yield ev.WrapUp(reason="hangup")
+
+    def _close(self, event: ev.CallClosed) -> None:
+        if self.is_closed:
+            return
+        for _ in self._understand(now_s=self._now_s(), everything=True):
+            pass  # nobody is left to be told
+        self.log.interrupted = event.interrupted
+        self.log.closed_at = self.log.hung_up_at or event.at
+        self._transferring.close(self.log.closed_at)
+
+
+def as_vector(raw: bytes | None) -> Vector | None:
+    """Return kept bytes (float32, little-endian) as a vector."""
+    return None if raw is None else np.frombuffer(raw, "<f4")

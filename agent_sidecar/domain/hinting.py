@@ -1,0 +1,140 @@
+"""The hints of one call: what was asked, what was shown, what became of it."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from agent_sidecar.domain.events import AskForHints, Effect, HintJudged, HintsRetrieved, PublishHint
+from agent_sidecar.domain.hints import Hint, Question
+from agent_sidecar.domain.log import CallLog, HintShown
+from agent_sidecar.domain.playbook import Playbook
+from agent_sidecar.domain.policy import HintPolicy, Moment
+from agent_sidecar.domain.ranking import Ranked, from_memory, rank
+from agent_sidecar.domain.types import HintId, StrategyName, Vector
+
+
+class Hinting:
+    """Asks and shows for one call."""
+
+    def __init__(self, log: CallLog, playbook: Playbook) -> None:
+        self._log = log
+        self._playbook = playbook
+        self._policy = HintPolicy(playbook.thresholds)
+        self._open: dict[str, Question] = {}
+        self._asked = 0
+
+    def consider(
+        self,
+        moment: Moment,
+        text: str,
+        vector: Vector | None,
+        lead_kind: tuple[tuple[str, str], ...],
+    ) -> Iterator[Effect]:
+        """Ask what has worked, if the moment is worth it."""
+        if not self._policy.wants_hints(moment):
+            return
+        question = self._question(
+            moment.phase,
+            text=text,
+            vector=vector,
+            objection=moment.meaning.objection if moment.meaning else None,
+            lead_kind=lead_kind,
+            engagement=moment.score.call,
+        )
+        self._open[question.question_id] = question
+        yield AskForHints(question=question)
+
+    def answer(self, event: HintsRetrieved) -> Iterator[Effect]:
+        """Show the best answer, or nothing."""
+        question = self._open.pop(event.question_id, None)
+        if question is None:
+            return
+        ranked = rank(self._playbook, question, event.retrieved, heard=self._heard())
+        if not ranked or ranked[0].confidence < self._playbook.thresholds.hint_confidence:
+            return
+        at = self._now(event.at)
+        if self._policy.show(self._log.seconds(at)):
+            yield self._show(ranked[0], question, at, event.retrieved.degraded, event.latency_ms)
+
+    def second_best(
+        self, at: datetime, *, phase: int, engagement: float | None, why: tuple[str, ...]
+    ) -> Iterator[Effect]:
+        """Show the next best thing at once, from memory: no closer is free."""
+        heard = self._heard()
+        for name in self._playbook.second_best:
+            strategy = self._playbook.strategy(name)
+            if strategy is not None and name not in heard:
+                question = self._question(phase, engagement=engagement)
+                best = from_memory(strategy, question, why)
+                yield self._show(best, question, self._now(at), (), 0.0)
+                return
+
+    def judge(self, event: HintJudged) -> None:
+        """Note what the agent made of a hint."""
+        if event.hint_id in self._log.hints:
+            self._log.hints[event.hint_id].status = event.action
+
+    def follow(self, strategy: StrategyName, at: datetime) -> HintId | None:
+        """Return the newest hint that an agent's line follows; it counts as used."""
+        for shown in reversed(self._log.hints.values()):
+            hint = shown.hint
+            if hint.strategy == strategy and hint.given_at <= at <= hint.expires_at:
+                shown.status = "used"
+                return hint.hint_id
+        return None
+
+    def _now(self, otherwise: datetime) -> datetime:
+        return self._log.last_at or otherwise
+
+    def _heard(self) -> set[StrategyName]:
+        used = {s.strategy for s in self._log.segments if s.strategy is not None}
+        return used | {shown.hint.strategy for shown in self._log.hints.values()}
+
+    def _question(
+        self,
+        phase: int,
+        *,
+        text: str = "",
+        vector: Vector | None = None,
+        objection: str | None = None,
+        lead_kind: tuple[tuple[str, str], ...] = (),
+        engagement: float | None = None,
+    ) -> Question:
+        self._asked += 1
+        return Question(
+            question_id=f"{self._log.opened.call_id}:q{self._asked}",
+            call_id=self._log.opened.call_id,
+            text=text,
+            vector=vector,
+            phase=phase,
+            objection=objection,  # type: ignore[arg-type]
+            lead_kind=lead_kind,
+            engagement=engagement,
+        )
+
+    def _show(
+        self,
+        best: Ranked,
+        question: Question,
+        at: datetime,
+        degraded: tuple[str, ...],
+        latency_ms: float,
+    ) -> PublishHint:
+        hint = Hint(
+            hint_id=HintId(f"{self._log.opened.call_id}:h{len(self._log.hints) + 1}"),
+            question_id=question.question_id,
+            strategy=best.strategy.name,
+            say=best.say,
+            why=best.why,
+            confidence=best.confidence,
+            tried=best.tried,
+            lifted=best.lifted,
+            won=best.won,
+            phase=question.phase,
+            objection=question.objection,
+            engagement=question.engagement,
+            degraded=degraded,
+            given_at=at,
+            expires_at=at + timedelta(seconds=self._playbook.thresholds.hint_expiry_s),
+        )
+        self._log.hints[hint.hint_id] = HintShown(hint, latency_ms)
+        return PublishHint(hint=hint, latency_ms=latency_ms)

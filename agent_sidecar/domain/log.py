@@ -1,0 +1,75 @@
+"""What a call has been so far: the facts that its record is made of."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from agent_sidecar.domain.events import CallOpened
+from agent_sidecar.domain.hints import Hint, HintStatus
+from agent_sidecar.domain.record import (
+    FinalStatus,
+    KeyMoment,
+    Recording,
+    TranscriptSegment,
+    TransferAttempt,
+)
+from agent_sidecar.domain.types import HintId, Lead, Leg, LegId, TransferId
+
+
+@dataclass(slots=True)
+class HintShown:
+    """A hint in the course of its call."""
+
+    hint: Hint
+    latency_ms: float
+    status: HintStatus = "shown"
+
+
+@dataclass(slots=True)
+class CallLog:
+    """Everything that happened, in order; only `Call` writes it."""
+
+    opened: CallOpened
+    lead: Lead
+    legs: dict[LegId, Leg] = field(default_factory=dict)
+    answered_at: datetime | None = None
+    # the newest time anything was said or done
+    last_at: datetime | None = None
+    hung_up_at: datetime | None = None
+    hangup_cause: str | None = None
+    hangup_source: str | None = None
+    machine: bool = False
+    segments: list[TranscriptSegment] = field(default_factory=list)
+    progression: list[float] = field(default_factory=list)
+    moments: list[KeyMoment] = field(default_factory=list)
+    hints: dict[HintId, HintShown] = field(default_factory=dict)
+    transfers: dict[TransferId, TransferAttempt] = field(default_factory=dict)
+    refused: bool = False
+    # at the first transfer decision; None: there was none
+    closer_at_decision: bool | None = None
+    closer_now: bool = False
+    closer: str = ""
+    posted: tuple[FinalStatus, bool | None] | None = None
+    recording: Recording = field(default_factory=Recording)
+    frames_lost: int = 0
+    interruptions: int = 0
+    interrupted: bool = False
+    closed_at: datetime | None = None
+
+    def seconds(self, at: datetime) -> float:
+        """Return a time of the conversation as seconds since its start."""
+        return max(0.0, (at - self.opened.at).total_seconds())
+
+    @property
+    def prospect_leg(self) -> Leg | None:
+        """The leg that the prospect is on."""
+        return next((leg for leg in self.legs.values() if leg.party == "prospect"), None)
+
+    @property
+    def last_objection(self) -> str | None:
+        """The objection raised last."""
+        return next((s.objection for s in reversed(self.segments) if s.objection), None)
+
+    @property
+    def bridged(self) -> bool:
+        """A closer has been proven to talk to the prospect."""
+        return any(t.outcome == "bridged" for t in self.transfers.values())

@@ -1,0 +1,85 @@
+"""How a call ended: the first rule that fits, and what follows from it."""
+
+from dataclasses import replace
+
+from agent_sidecar.domain.log import CallLog
+from agent_sidecar.domain.playbook import Playbook
+from agent_sidecar.domain.record import FinalStatus, Outcome, Result
+
+# a prospect who hangs up in an earlier phase has abandoned the call
+ABANDONED_BEFORE_PHASE = 6
+_RESULTS: dict[FinalStatus, Result] = {
+    "hot_transfer": "transferred",
+    "video_sent": "qualified",
+    "follow_up": "callback",
+    "disqualified": "not_qualified",
+    "no_answer": "no_answer",
+    "abandoned": "not_qualified",
+    "unknown": "callback",
+}
+# None: not counted (yet)
+_QUALIFIED: dict[FinalStatus, bool | None] = {
+    "hot_transfer": True,
+    "video_sent": True,
+    "disqualified": False,
+    "no_answer": None,
+    "abandoned": False,
+    "unknown": None,
+}
+
+
+def conclude(log: CallLog, playbook: Playbook) -> Outcome:
+    """Return the outcome of a finished call."""
+    if log.posted is not None:
+        status, qualified = log.posted
+    else:
+        status, qualified = _final_status(log, playbook), None
+    outcome = outcome_of(
+        status,
+        qualified=qualified,
+        engagement=log.progression[-1] if log.progression else None,
+        playbook=playbook,
+        posted=log.posted is not None,
+    )
+    return replace(outcome, booked="booking" in _used_ends(log, playbook))
+
+
+def outcome_of(
+    status: FinalStatus,
+    *,
+    qualified: bool | None,
+    engagement: float | None,
+    playbook: Playbook,
+    posted: bool,
+) -> Outcome:
+    """Return what follows from a final status; `qualified` given by a person stands."""
+    if qualified is None and status == "follow_up":
+        qualified = (engagement or 0.0) >= playbook.thresholds.follow_up_engagement
+    elif qualified is None:
+        qualified = _QUALIFIED[status]
+    return Outcome(final_status=status, result=_RESULTS[status], qualified=qualified, posted=posted)
+
+
+def _final_status(log: CallLog, playbook: Playbook) -> FinalStatus:
+    if log.bridged:
+        return "hot_transfer"
+    if log.machine or (log.answered_at is None and not log.segments):
+        return "no_answer"
+    ends = _used_ends(log, playbook)
+    if "video" in ends:
+        return "video_sent"
+    if "booking" in ends:
+        return "follow_up"
+    if log.refused:
+        return "disqualified"
+    reached = max((s.phase for s in log.segments), default=1)
+    if log.hangup_source == "callee" and reached < ABANDONED_BEFORE_PHASE:
+        return "abandoned"
+    return "unknown"
+
+
+def _used_ends(log: CallLog, playbook: Playbook) -> set[str]:
+    """Return which second-best ends the agent used, hinted or by himself."""
+    used = {s.strategy for s in log.segments if s.strategy is not None}
+    used |= {shown.hint.strategy for shown in log.hints.values() if shown.status == "used"}
+    return {s.ends_with for s in playbook.strategies if s.ends_with and s.name in used}

@@ -1,0 +1,102 @@
+"""Attaching to a call: its stream and its transcription are started, each with one retry."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from urllib.parse import quote
+
+import structlog
+
+from agent_sidecar.domain.types import CommandId, LegId
+from agent_sidecar.errors import CommandRefused, CommandUncertain
+from agent_sidecar.ports import CallControl
+
+log = structlog.get_logger()
+
+RETRY_PAUSE_S = 0.5
+Problem = str
+
+
+class Attacher:
+    """Commands Telnyx to stream and transcribe a leg."""
+
+    def __init__(self, control: CallControl | None, media_url: Callable[[], str]) -> None:
+        """`media_url` is our media socket's address, known once the port is open."""
+        self._control = control
+        self._media_url = media_url
+
+    @property
+    def can_command(self) -> bool:
+        """A Telnyx account is set."""
+        return self._control is not None
+
+    def stream_url(self, token: str) -> str:
+        """Return the address that lets one media stream in."""
+        return f"{self._media_url()}?token={quote(token)}"
+
+    async def start(self, leg_id: LegId, token: str) -> tuple[bool, bool, tuple[Problem, ...]]:
+        """Start both at once; return whether each works, and what does not and why."""
+        control = self._control
+        if control is None:
+            missing = "no Telnyx account is set: set SIDECAR_TELNYX_API_KEY, or attach passively"
+            return False, False, (missing,)
+        streaming, transcribing = await asyncio.gather(
+            self.start_stream(leg_id, token),
+            _twice(
+                "transcription_start",
+                lambda cmd: control.start_transcription(leg_id, command_id=cmd),
+            ),
+        )
+        problems = tuple(p for p in (streaming, transcribing) if p is not None)
+        return streaming is None, transcribing is None, problems
+
+    async def start_stream(self, leg_id: LegId, token: str) -> Problem | None:
+        """Start the media stream; return why it does not work."""
+        control, url = self._control, self.stream_url(token)
+        if control is None:
+            return "no Telnyx account is set"
+        return await _twice(
+            "streaming_start",
+            lambda cmd: control.start_stream(leg_id, url=url, token=token, command_id=cmd),
+        )
+
+    async def stop(self, leg_id: LegId) -> None:
+        """Stop both; a leg that is gone needs no stopping."""
+        if self._control is None:
+            return
+        for stop in (self._control.stop_stream, self._control.stop_transcription):
+            try:
+                await stop(leg_id, command_id=_new_command())
+            except (CommandRefused, CommandUncertain) as exc:
+                log.info("stop_not_confirmed", error=str(exc))
+
+    async def is_alive(self, leg_id: LegId) -> bool | None:
+        """Ask whether the leg still lives; None: nobody knows."""
+        if self._control is None:
+            return None
+        try:
+            return await self._control.is_alive(leg_id)
+        except (CommandRefused, CommandUncertain) as exc:
+            log.warning("leg_not_asked", error=str(exc))
+            return None
+
+
+async def _twice(name: str, send: Callable[[CommandId], Awaitable[None]]) -> Problem | None:
+    """Send a command, once more when it fails; the same id, so that it is carried out once."""
+    command_id = _new_command()
+    problem = ""
+    for attempt in (1, 2):
+        try:
+            await send(command_id)
+        except (CommandRefused, CommandUncertain) as exc:
+            problem = f"{name} failed: {exc}"
+            log.warning("attach_command_failed", command=name, attempt=attempt, error=str(exc))
+            if attempt == 1:
+                await asyncio.sleep(RETRY_PAUSE_S)
+        else:
+            return None
+    return problem
+
+
+def _new_command() -> CommandId:
+    return CommandId(str(uuid.uuid4()))

@@ -1,0 +1,49 @@
+"""Legs that belong to no call of ours, yet: what their first events said, for a later attach."""
+
+from collections import OrderedDict
+from dataclasses import replace
+
+from agent_sidecar.domain.media import StreamStart
+from agent_sidecar.domain.types import Lead, LegId
+from agent_sidecar.ports import TelephonyEvent
+
+MOST = 2000
+
+
+class Strangers:
+    """The newest unknown legs; older ones are forgotten."""
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[LegId, TelephonyEvent] = OrderedDict()
+
+    def meet(self, leg_id: LegId, event: TelephonyEvent) -> None:
+        """Note an event of a leg that no call owns."""
+        if event.kind == "hangup":
+            self._seen.pop(leg_id, None)
+        elif event.kind == "answered" or (
+            # `answered` may come before `initiated`: then it stays what is known
+            event.kind == "initiated" and leg_id not in self._seen
+        ):
+            self._seen[leg_id] = event
+            if len(self._seen) > MOST:
+                self._seen.popitem(last=False)
+
+    def take(self, leg_id: LegId) -> TelephonyEvent | None:
+        """Return what is known of a leg that now belongs to a call."""
+        return self._seen.pop(leg_id, None)
+
+
+def lead_of(lead: Lead, seen: TelephonyEvent | None, start: StreamStart | None) -> Lead:
+    """Complete who is called with the number that the leg or the stream names."""
+    if lead.phone is not None or lead.lead_id:
+        return lead
+    if seen is not None:
+        return replace(lead, phone=seen.from_ if seen.direction == "incoming" else seen.to)
+    return replace(lead, phone=start.to) if start is not None else lead
+
+
+def our_number(seen: TelephonyEvent | None, start: StreamStart | None) -> str | None:
+    """Return the number on our side of the prospect's leg."""
+    if seen is not None:
+        return seen.to if seen.direction == "incoming" else seen.from_
+    return start.from_ if start is not None else None

@@ -1,0 +1,129 @@
+"""What the human at the other end of a dialled leg does; all times in conversation seconds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from agent_sidecar.simulator import webhooks
+from agent_sidecar.simulator.legs import SimulatedLeg
+from agent_sidecar.simulator.telephone import SimulatedCall
+
+Behaviour = Literal["accepts", "declines", "voicemail", "no_answer", "busy"]
+
+_BUSY_AFTER_S = 0.5
+_VOICEMAIL_RINGS = 4
+_DEFAULT_RING_LIMIT_S = 30
+_ACCEPT, _DECLINE = "1", "2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloserScript:
+    behaviour: Behaviour = "accepts"
+    ring_s: float = 3.0
+    # how long machine detection takes
+    detect_s: float = 1.5
+    # from the question to the digit
+    press_s: float = 2.5
+    # how long he talks after the recording's end or the bridge, whichever is later
+    talk_s: float = 8.0
+    # how long he waits for anything before he hangs up
+    patience_s: float = 30.0
+
+
+async def play_closer(
+    call: SimulatedCall, leg: SimulatedLeg, dialled: Mapping[str, Any], script: CloserScript
+) -> None:
+    """Play his side of one dialled leg to its hangup, whoever hangs up."""
+    call.ring(leg)
+    match script.behaviour:
+        case "busy":
+            await _leave_after(call, leg, _BUSY_AFTER_S, cause="user_busy")
+        case "no_answer":
+            # Telnyx's own words for the two ways of giving up
+            cause = "timeout" if dialled.get("retry_on_timeout", True) else "no_answer"
+            limit_s = dialled.get("timeout_secs", _DEFAULT_RING_LIMIT_S)
+            await _leave_after(call, leg, limit_s, cause=cause)
+        case "voicemail":
+            if await _answers(call, leg, script.ring_s * _VOICEMAIL_RINGS, dialled):
+                await _let_record(call, leg, dialled, script)
+        case "accepts" | "declines":
+            if await _answers(call, leg, script.ring_s, dialled):
+                await _listen(call, leg, dialled, script)
+
+
+async def _answers(
+    call: SimulatedCall, leg: SimulatedLeg, ring_s: float, dialled: Mapping[str, Any]
+) -> bool:
+    if await _gone(call, leg, ring_s):
+        return False
+    call.answer(leg)
+    if dialled.get("bridge_on_answer") and call.prospect.alive:
+        call.bridge(call.prospect, {"call_control_id": leg.leg_id})
+    return True
+
+
+async def _let_record(
+    call: SimulatedCall, leg: SimulatedLeg, dialled: Mapping[str, Any], script: CloserScript
+) -> None:
+    if not await _detect(call, leg, dialled, script, is_machine=True):
+        return
+    call.tell(webhooks.call_machine_greeting_ended(leg, call.clock.now()))
+    await _leave_after(call, leg, script.patience_s, cause="normal_clearing")
+
+
+async def _listen(
+    call: SimulatedCall, leg: SimulatedLeg, dialled: Mapping[str, Any], script: CloserScript
+) -> None:
+    if not await _detect(call, leg, dialled, script, is_machine=False):
+        return
+    asked = await call.until(
+        lambda: leg.leg_id in call.gathers or leg.bridged_to is not None or not leg.alive,
+        within_s=script.patience_s,
+    )
+    if asked and leg.leg_id in call.gathers and not await _gone(call, leg, script.press_s):
+        pressed = call.gathers.get(leg.leg_id)
+        if pressed is not None and not pressed.done():
+            pressed.set_result(_ACCEPT if script.behaviour == "accepts" else _DECLINE)
+    await _talk(call, leg, script)
+
+
+async def _talk(call: SimulatedCall, leg: SimulatedLeg, script: CloserScript) -> None:
+    bridged = await call.until(
+        lambda: leg.bridged_to is not None or not leg.alive, within_s=script.patience_s
+    )
+    left_s = max(call.recording_s - call.clock.now_s(), 0.0) if bridged else 0.0
+    await _leave_after(call, leg, left_s + script.talk_s * bridged, cause="normal_clearing")
+
+
+async def _detect(
+    call: SimulatedCall,
+    leg: SimulatedLeg,
+    dialled: Mapping[str, Any],
+    script: CloserScript,
+    *,
+    is_machine: bool,
+) -> bool:
+    """Tell who answered where the dial asked for it; False: the leg is gone."""
+    mode = dialled.get("answering_machine_detection", "disabled")
+    if mode == "disabled":
+        return leg.alive
+    if await _gone(call, leg, script.detect_s):
+        return False
+    premium = mode.startswith("premium")
+    call.tell(
+        webhooks.call_machine_detected(
+            leg, call.clock.now(), is_machine=is_machine, premium=premium
+        )
+    )
+    return True
+
+
+async def _leave_after(
+    call: SimulatedCall, leg: SimulatedLeg, length_s: float, *, cause: str
+) -> None:
+    if not await _gone(call, leg, length_s):
+        call.hang_up(leg, cause=cause, source="callee")
+
+
+async def _gone(call: SimulatedCall, leg: SimulatedLeg, within_s: float) -> bool:
+    return await call.until(lambda: not leg.alive, within_s=within_s)

@@ -1,0 +1,114 @@
+"""Media-stream frames as Telnyx writes them: text frames of JSON, numbers as strings."""
+
+from base64 import b64encode
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import msgspec
+import numpy as np
+
+from agent_sidecar.domain.types import Track
+from agent_sidecar.simulator.legs import SimulatedLeg
+from agent_sidecar.simulator.wav import RATE_HZ, ULAW_SILENCE
+
+FRAME_S = 0.02
+FRAME_BYTES = int(RATE_HZ * FRAME_S)
+_SILENCE = bytes([ULAW_SILENCE]) * FRAME_BYTES
+_USER_ID = "5b1f0c1e-7d0a-4a55-8d3b-5a1d00000001"
+
+
+def frame_audio(audio: bytes, index: int) -> bytes:
+    """Return frame `index` of a party's audio, silence where there is none."""
+    piece = audio[index * FRAME_BYTES : (index + 1) * FRAME_BYTES]
+    return piece + _SILENCE[len(piece) :]
+
+
+@dataclass(slots=True)
+class FrameWriter:
+    """Numbers the frames of one stream: `sequence_number` over all, `chunk` per track."""
+
+    leg: SimulatedLeg
+    custom_parameters: dict[str, str] = field(default_factory=dict)
+    stream_id: str = field(default_factory=lambda: str(uuid4()).upper())
+    _sequence: int = 0
+    _chunks: dict[Track, int] = field(default_factory=dict)
+
+    def connected(self) -> str:
+        return '{"event":"connected","version":"1.0.0"}'
+
+    def start(self) -> str:
+        return self._write(
+            "start",
+            {
+                "user_id": _USER_ID,
+                "call_control_id": self.leg.leg_id,
+                "call_session_id": self.leg.call_session_id,
+                "from": self.leg.from_,
+                "to": self.leg.to,
+                "tags": [],
+                "client_state": self.leg.client_state,
+                "custom_parameters": self.custom_parameters,
+                "media_format": {"encoding": "PCMU", "sample_rate": RATE_HZ, "channels": 1},
+            },
+        )
+
+    def media(self, track: Track, payload: bytes) -> str:
+        """Return the next frame of a track, 20 ms."""
+        self._sequence += 1
+        self._chunks[track] = chunk = self._chunks.get(track, 0) + 1
+        timestamp = int(chunk * FRAME_S * 1000)
+        return (
+            f'{{"event":"media","sequence_number":"{self._sequence}","stream_id":"{self.stream_id}"'
+            f',"media":{{"track":"{track}","chunk":"{chunk}","timestamp":"{timestamp}"'
+            f',"payload":"{b64encode(payload).decode()}"}}}}'
+        )
+
+    def mark(self, name: str) -> str:
+        return self._write("mark", {"name": name})
+
+    def stop(self) -> str:
+        return self._write("stop", {"user_id": _USER_ID, "call_control_id": self.leg.leg_id})
+
+    def _write(self, event: str, content: dict[str, object]) -> str:
+        self._sequence += 1
+        return msgspec.json.encode(
+            {
+                "event": event,
+                "sequence_number": str(self._sequence),
+                "stream_id": self.stream_id,
+                event: content,
+            }
+        ).decode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaFaults:
+    """What the network does to media frames, the same for a seed."""
+
+    seed: int
+    # chances per frame
+    loss: float = 0.0
+    # a reordered frame is overtaken by the next one to four
+    reorder: float = 0.0
+
+
+class FaultyLine:
+    """Passes frames on as `faults` has it: some never, some behind their successors."""
+
+    def __init__(self, faults: MediaFaults) -> None:
+        self._faults = faults
+        self._random = np.random.default_rng(faults.seed)
+        # frames still to be overtaken, and by how many
+        self._held: list[tuple[int, str]] = []
+
+    def carry(self, frame: str) -> list[str]:
+        """Return what arrives now."""
+        lost, late = self._random.random(2)
+        arriving = [] if lost < self._faults.loss else [frame]
+        if arriving and late < self._faults.reorder:
+            self._held.append((int(self._random.integers(1, 5)), arriving.pop()))
+            return arriving
+        self._held = [(wait - 1, held) for wait, held in self._held]
+        arriving += [held for wait, held in self._held if wait <= 0]
+        self._held = [(wait, held) for wait, held in self._held if wait > 0]
+        return arriving

@@ -1,0 +1,171 @@
+"""The service's HTTP interface as its callers see it."""
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import parse_qs, quote, urlencode, urlsplit, urlunsplit
+
+import aiohttp
+import msgspec
+from msgspec import Struct
+
+from agent_sidecar.domain.types import LegId
+from agent_sidecar.errors import CallUnknown, ServiceRefused, ServiceUnreachable
+
+_Shape = TypeVar("_Shape")
+
+_ANSWER_S = 30.0
+_EXCERPT = 300
+
+
+class Attached(Struct):
+    """What `attach` answers: our call, and where its audio is let in."""
+
+    call_id: str
+    call_control_id: str | None = None
+    token: str | None = None
+    stream_url: str | None = None
+
+    @property
+    def media_url(self) -> str | None:
+        """The stream's URL with the token that opens it."""
+        if self.stream_url is None or self.token is None:
+            return self.stream_url
+        url = urlsplit(self.stream_url)
+        if "token" in parse_qs(url.query):
+            return self.stream_url
+        query = "&".join(part for part in (url.query, urlencode({"token": self.token})) if part)
+        return urlunsplit(url._replace(query=query))
+
+
+class CallView(Struct):
+    """What a replay wants to know of `GET /v1/calls/{id}`."""
+
+    call_id: str
+    stores: dict[str, str] = {}
+    final_status: str | None = None
+    outcome: Any = None
+
+    @property
+    def status(self) -> str | None:
+        """The final status, wherever the document has it."""
+        if self.final_status is None and isinstance(self.outcome, dict):
+            return self.outcome.get("final_status")
+        return self.final_status
+
+
+class Verification(Struct):
+    """What `GET /v1/verify` answers."""
+
+    clean: bool
+    summary: list[Any] = []
+    differences: list[Any] = []
+
+
+class FrontDoor:
+    """A client of one running service; open it with `async with`."""
+
+    def __init__(self, base_url: str, api_token: str | None = None) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._api_token = api_token
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        # one socket per call at most; the default limit of 100 would make calls wait for calls
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    @property
+    def hints_url(self) -> str:
+        """Where all calls' messages come from."""
+        return "ws" + self.base_url.removeprefix("http") + "/v1/hints"
+
+    @property
+    def webhook_url(self) -> str:
+        return self.base_url + "/telnyx/webhooks"
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The header that every `/v1` route wants when an API token is set."""
+        return {"Authorization": f"Bearer {self._api_token}"} if self._api_token else {}
+
+    async def post_webhook(
+        self, body: bytes, headers: Mapping[str, str], *, answer_s: float
+    ) -> int:
+        """Return the HTTP status. Raises `ServiceUnreachable` when there is none in time."""
+        status, _ = await self._request(
+            "POST", self.webhook_url, data=body, headers=dict(headers), answer_s=answer_s
+        )
+        return status
+
+    async def attach(self, leg_id: LegId, body: Mapping[str, object]) -> Attached:
+        """Announce a call. Raises `ServiceUnreachable` or `ServiceRefused`."""
+        raw = await self._ask("POST", f"/v1/calls/{quote(leg_id, safe='')}/attach", body)
+        return self._read(raw, Attached, "attach")
+
+    async def call(self, call_id: str) -> CallView:
+        """Raise `CallUnknown`, `ServiceUnreachable` or `ServiceRefused`."""
+        raw = await self._ask("GET", f"/v1/calls/{quote(call_id, safe='')}")
+        return self._read(raw, CallView, "the call")
+
+    async def verify(self) -> Verification:
+        """Let the service compare its journal with its stores; may take a while."""
+        raw = await self._ask("GET", "/v1/verify", answer_s=600.0)
+        return self._read(raw, Verification, "verify")
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        answer_s: float = _ANSWER_S,
+    ) -> bytes:
+        headers = {**self.authorization, "Content-Type": "application/json"}
+        data = None if body is None else msgspec.json.encode(body)
+        status, answer = await self._request(
+            method, self.base_url + path, data=data, headers=headers, answer_s=answer_s
+        )
+        said = f"{method} {path}: {status} {answer[:_EXCERPT].decode(errors='replace')}"
+        if status == 404:
+            raise CallUnknown(said)
+        if status in (401, 403):
+            raise ServiceRefused(f"{said}; give the API token that the service was started with")
+        if status in (408, 429) or status >= 500:
+            raise ServiceUnreachable(said)
+        if not 200 <= status < 300:
+            raise ServiceRefused(said)
+        return answer
+
+    async def _request(
+        self, method: str, url: str, *, data: bytes | None, headers: dict[str, str], answer_s: float
+    ) -> tuple[int, bytes]:
+        if self._session is None:
+            raise RuntimeError("open the front door with `async with` first")
+        limit = aiohttp.ClientTimeout(total=answer_s)
+        try:
+            async with self._session.request(
+                method, url, data=data, headers=headers, timeout=limit, allow_redirects=False
+            ) as answer:
+                return answer.status, await answer.read()
+        except TimeoutError as exc:
+            raise ServiceUnreachable(f"{url} did not answer within {answer_s:g} s") from exc
+        except aiohttp.ClientError as exc:
+            raise ServiceUnreachable(
+                f"{url} does not answer ({exc}): start it with `agent-sidecar serve`"
+            ) from exc
+
+    def _read(self, raw: bytes, shape: type[_Shape], what: str) -> _Shape:
+        try:
+            return msgspec.json.decode(raw, type=shape)
+        except msgspec.DecodeError as exc:
+            raise ServiceRefused(f"{self.base_url}: the answer to {what} is odd: {exc}") from exc

@@ -1,0 +1,185 @@
+"""Everything behind the front door, as it is seen from here."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from agent_sidecar.domain.events import CallEvent
+from agent_sidecar.domain.media import (
+    MediaFrame,
+    StreamError,
+    StreamNotice,
+    StreamStart,
+    StreamStop,
+)
+from agent_sidecar.domain.record import FinalStatus
+from agent_sidecar.domain.types import CallId, LegId
+from agent_sidecar.live.requests import (
+    Attached,
+    AttachRequest,
+    StreamGrant,
+    Suggestion,
+    SuggestRequest,
+)
+from agent_sidecar.ports import Clock, Closers, Leads, ReceivedWebhook, TelephonyEvent
+
+Message = Mapping[str, object]
+Frame = StreamStart | MediaFrame | StreamStop | StreamError | StreamNotice
+
+
+class LiveCall(Protocol):
+    """One call that is up."""
+
+    @property
+    def call_id(self) -> CallId: ...
+
+    @property
+    def leg_id(self) -> LegId | None: ...
+
+    def now(self) -> datetime:
+        """Return the time of the conversation, which may run faster than the wall's."""
+        ...
+
+    def view(self) -> Message: ...
+
+    def feed(self, event: CallEvent) -> Awaitable[None]:
+        """Take the event now; what is returned is done when it is on disk."""
+        ...
+
+
+class MediaStream(Protocol):
+    """A media socket's way into its call."""
+
+    superseded: asyncio.Event
+
+    def receive(self, frame: MediaFrame) -> None: ...
+
+    def stopped(self, reason: str) -> None: ...
+
+
+class Registry(Protocol):
+    """The calls of this process."""
+
+    def find(self, name: str) -> LiveCall | None:
+        """Find a live call by its call_id or any of its legs' call_control_id."""
+        ...
+
+    def live_calls(self) -> Sequence[LiveCall]: ...
+
+    def call_of_hint(self, hint_id: str) -> LiveCall | None: ...
+
+    async def attach(self, leg_id: LegId, request: AttachRequest) -> Attached: ...
+
+    async def detach(self, name: str) -> None:
+        """Raise `CallUnknown`."""
+        ...
+
+    def new_stream(self, request: AttachRequest) -> StreamGrant: ...
+
+    def admit(self, token: str | None, start: StreamStart) -> MediaStream:
+        """Raise `TokenInvalid`."""
+        ...
+
+    def already(self, event_id: str) -> Awaitable[None] | None:
+        """Return None for a new webhook; for a repeated one, what ends when the first is kept."""
+        ...
+
+    def receive(self, event: TelephonyEvent, webhook: ReceivedWebhook) -> Awaitable[None]:
+        """Feed the call now; what is returned is done when the webhook is on disk.
+
+        It raises `JournalFailed`.
+        """
+        ...
+
+    async def finished(self, name: str) -> Message | None: ...
+
+    async def finished_calls(self, limit: int) -> Sequence[Message]: ...
+
+    async def post_outcome(self, name: str, status: FinalStatus, qualified: bool | None) -> Message:
+        """Raise `CallUnknown`."""
+        ...
+
+
+class Hub(Protocol):
+    def subscribe(self, call: str | None) -> AbstractAsyncContextManager[AsyncIterator[Message]]:
+        """Return a listener with a bounded queue of his own, who is told what he missed."""
+        ...
+
+
+class Desk(Protocol):
+    """Answers agents that pull."""
+
+    async def suggest(self, request: SuggestRequest) -> Suggestion: ...
+
+
+class SignatureCheck(Protocol):
+    def verify(self, raw: bytes, headers: Mapping[str, str], now: datetime) -> None:
+        """Raise `SignatureInvalid`."""
+        ...
+
+
+class Metrics(Protocol):
+    """Counts; `reason` is one of few fixed words."""
+
+    def count(self, name: str, reason: str = "") -> None: ...
+
+    def render(self) -> bytes:
+        """Return everything in Prometheus' text format."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What we bear from outside."""
+
+    # a media socket without a token in URL or header must send its start frame within ...
+    start_s: float = 10.0
+    # ... and one with a token, which may be opened before the callee answers, within
+    start_with_token_s: float = 90.0
+    # media sockets that were not let in yet
+    waiting_sockets: int = 100
+    frame_bytes: int = 256 * 1024
+    malformed_frames: int = 1000
+    message_bytes: int = 256 * 1024
+    body_bytes: int = 1024 * 1024
+    # a hints socket whose client does not answer a ping for this long is closed
+    heartbeat_s: float = 20.0
+    # Telnyx gives up on a webhook after 2 s: later it is better told to come again
+    journal_s: float = 1.8
+    # forwarding: webhooks that wait, per lane; one try; pauses between tries; last chance at a stop
+    forward_queue: int = 500
+    forward_s: float = 5.0
+    forward_again_s: tuple[float, ...] = (0.5, 2.0, 8.0, 20.0)
+    forward_drain_s: float = 3.0
+    # open requests at a stop
+    stop_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontDoorParts:
+    """What the front door needs; nothing of it is global."""
+
+    registry: Registry
+    hub: Hub
+    desk: Desk
+    leads: Leads
+    closers: Closers
+    # as the playbook names them
+    closer_names: tuple[str, ...]
+    stores: Callable[[], Awaitable[Sequence[Message]]]
+    verify: Callable[[], Awaitable[Message]]
+    metrics: Metrics
+    ready: Callable[[], tuple[bool, Message]]
+    # Telnyx's words into ours; raise `FrameMalformed` and `WebhookMalformed`
+    decode_frame: Callable[[bytes], Frame]
+    decode_webhook: Callable[[bytes], TelephonyEvent]
+    # None: webhooks are taken unsigned
+    signature: SignatureCheck | None
+    api_token: str | None = field(repr=False)
+    forward_url: str | None
+    public_url: str | None
+    clock: Clock
+    limits: Limits = field(default_factory=Limits)

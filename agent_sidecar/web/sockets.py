@@ -1,0 +1,39 @@
+"""The sockets that are open, so that a stop can close them."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aiohttp import WSCloseCode, web
+
+# what a close frame has room for
+_REASON_BYTES = 123
+
+
+async def close(socket: web.WebSocketResponse, code: int, reason: str) -> None:
+    """Close a socket and say why."""
+    await socket.close(code=code, message=reason.encode()[:_REASON_BYTES])
+
+
+class OpenSockets:
+    def __init__(self) -> None:
+        self._open: set[web.WebSocketResponse] = set()
+
+    @contextmanager
+    def track(self, socket: web.WebSocketResponse) -> Iterator[None]:
+        """Remember the socket for as long as it is served."""
+        self._open.add(socket)
+        try:
+            yield
+        finally:
+            self._open.discard(socket)
+
+    async def aclose(self) -> None:
+        """Tell everybody that we are going away."""
+        await asyncio.gather(
+            *(
+                close(socket, WSCloseCode.GOING_AWAY, "the sidecar is stopping")
+                for socket in tuple(self._open)
+            ),
+            return_exceptions=True,
+        )

@@ -1,0 +1,109 @@
+"""Real servers for contract tests: started once, and a fresh database for each test.
+
+`stack` is the embedded stack. Environment variables name other servers to test against:
+`MONGODB_TEST_URL` (else a MongoDB-wire server of our own), `NEO4J_TEST_URL`.
+"""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from pymongo import AsyncMongoClient
+
+from agent_sidecar.embedded import Stack, StackUrls
+from tests.contract.gate import Gate
+from tests.secantus import secantus_server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stack() -> AsyncIterator[StackUrls]:
+    """All four embedded servers."""
+    # pytest's own folders have names that a unix socket's path cannot carry
+    with tempfile.TemporaryDirectory(prefix="stack-") as folder:
+        servers = Stack(Path(folder))
+        try:
+            yield await servers.start()
+        finally:
+            await servers.aclose()
+
+
+# --- PostgreSQL ---------------------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture
+async def postgres_url(stack: StackUrls) -> AsyncIterator[str]:
+    """An empty database of its own."""
+    assert stack.postgres is not None
+    name = f"test_{uuid4().hex}"
+    await _on_postgres(stack.postgres, f"CREATE DATABASE {name}")
+    try:
+        yield urlsplit(stack.postgres)._replace(path=f"/{name}").geturl()
+    finally:
+        await _on_postgres(stack.postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest_asyncio.fixture
+async def postgres_gate(stack: StackUrls, postgres_url: str) -> AsyncIterator[Gate]:
+    """A way to that database that can be shut."""
+    async with Gate(postgres_socket(stack)) as gate:
+        yield gate
+
+
+@pytest.fixture
+def gated_postgres_url(postgres_url: str, postgres_gate: Gate) -> str:
+    return through(postgres_url, postgres_gate)
+
+
+def postgres_socket(stack: StackUrls) -> str:
+    """Return the path of the server's unix socket."""
+    assert stack.postgres is not None
+    query = parse_qs(urlsplit(stack.postgres).query)
+    return f"{query['host'][0]}/.s.PGSQL.{query['port'][0]}"
+
+
+def through(url: str, gate: Gate) -> str:
+    """Return the URL of the same database by way of the gate."""
+    parts = urlsplit(url)
+    login = parts.netloc.rpartition("@")[0]
+    return f"postgresql://{login}@127.0.0.1:{gate.port}{parts.path}?sslmode=disable"
+
+
+async def _on_postgres(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+# --- MongoDB ------------------------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def mongodb_server() -> AsyncIterator[str]:
+    """The URL of a MongoDB, or of one that speaks as one."""
+    if url := os.environ.get("MONGODB_TEST_URL"):
+        yield url
+        return
+    async with secantus_server() as url:
+        yield url
+
+
+@pytest_asyncio.fixture
+async def mongodb_url(mongodb_server: str) -> AsyncIterator[str]:
+    """An empty database of its own."""
+    name = f"test_{uuid4().hex}"
+    parts = urlsplit(mongodb_server)
+    yield parts._replace(path=f"/{name}").geturl()
+    client: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(mongodb_server)
+    await client.drop_database(name)
+    await client.close()
+
+
+# --- Neo4j: the stack’s graph and the server of NEO4J_TEST_URL, as parameters --------------------

@@ -1,0 +1,341 @@
+"""The vectors on a real Chroma server."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+
+import httpx
+import numpy as np
+import pytest
+
+from agent_sidecar.adapters.chroma_candidates import ChromaCandidates
+from agent_sidecar.adapters.chroma_client import ChromaServer
+from agent_sidecar.adapters.chroma_index import ChromaIndex
+from agent_sidecar.domain.hints import Question
+from agent_sidecar.domain.playbook import Objection, Playbook, Strategy
+from agent_sidecar.domain.record import Outcome
+from agent_sidecar.domain.types import ObjectionType, StrategyName, Vector
+from agent_sidecar.domain.vector_rows import CALL_FAMILIES, OUTCOMES, playbook_texts
+from agent_sidecar.embedded import StackUrls
+from agent_sidecar.errors import RecordRejected, SettingsInvalid, StoreUnavailable
+from tests.builders import (
+    DIMENSION,
+    PRICE,
+    REFRAME,
+    rich_record,
+    stranger_record,
+    unit_vector,
+)
+
+pytestmark = pytest.mark.contract
+
+MODEL = "all-MiniLM-L6-v2"
+ASK_BACK = StrategyName("ask_back")
+LOST = Outcome(final_status="disqualified", result="not_qualified", qualified=False)
+
+
+@pytest.fixture
+async def server(stack: StackUrls) -> AsyncIterator[ChromaServer]:
+    """Give a server that holds nothing, and empties it."""
+    assert stack.chroma
+    await empty(stack.chroma)
+    async with ChromaServer(stack.chroma, model=MODEL, dimension=DIMENSION) as server:
+        yield server
+
+
+@pytest.fixture
+async def index(server: ChromaServer) -> ChromaIndex:
+    index = ChromaIndex(server)
+    await index.migrate()
+    return index
+
+
+async def empty(url: str) -> None:
+    path = f"{url}/api/v2/tenants/default_tenant/databases/default_database/collections"
+    async with httpx.AsyncClient(trust_env=False) as http:
+        for found in (await http.get(path)).json():
+            await http.delete(f"{path}/{found['name']}")
+
+
+def vector(seed: int) -> Vector:
+    return np.frombuffer(unit_vector(seed), dtype="<f4").astype(np.float32)
+
+
+def question(**changes: object) -> Question:
+    asked = Question(
+        question_id="q1",
+        call_id=None,
+        text="that is too expensive",
+        vector=vector(0),
+        phase=5,
+        objection=PRICE,
+    )
+    return replace(asked, **changes)  # type: ignore[arg-type]  # fields by name
+
+
+def a_playbook() -> Playbook:
+    """Return what the index reads of a playbook."""
+    return Playbook(
+        name="test",
+        phases=(),
+        strategies=(
+            Strategy(name=REFRAME, when="the price is too high", say=("What would it change?",)),
+            Strategy(name=ASK_BACK, when="an objection is vague", say=("What makes you say so?",)),
+        ),
+        objections=(Objection(type=PRICE, wordings=("too expensive", "I cannot afford it")),),
+        closers=(),
+    )
+
+
+def vectors_of(playbook: Playbook) -> Mapping[str, Vector]:
+    texts = [t.text for of_family in playbook_texts(playbook).values() for t in of_family]
+    return {text: vector(100 + n) for n, text in enumerate(texts)}
+
+
+async def ids(server: ChromaServer, name: str) -> set[str]:
+    got = await server.ask(name, lambda c: c.get(include=[]))
+    assert got is not None
+    return set(got["ids"])
+
+
+async def test_the_collections_are_created_once(index: ChromaIndex, server: ChromaServer):
+    assert await index.migrate() == []
+    await index.ping()
+    counts = await index.counts()
+    assert counts == dict.fromkeys(
+        [*CALL_FAMILIES, "strategy_embeddings", "objection_embeddings"], 0
+    )
+    assert len(OUTCOMES) == 7
+
+
+async def test_a_record_is_stored_by_its_outcome_and_twice_is_as_once(
+    index: ChromaIndex, server: ChromaServer
+):
+    await index.apply(rich_record())
+    await index.apply(rich_record())
+
+    lines = await server.ask(
+        "conversation_embeddings.hot_transfer",
+        lambda c: c.get(include=["metadatas", "documents"]),
+    )
+    assert lines is not None
+    assert lines["ids"] == ["call-rich_segment_1"]
+    assert lines["documents"] == ["What would a hundred a day change for you?"]
+    assert lines["metadatas"] is not None
+    told = lines["metadatas"][0]
+    assert told["call_id"] == "call-rich"
+    assert told["successful_transfer"] is True
+    assert told["final_outcome"] == "hot_transfer"
+    assert told["sentiment"] == "positive"
+    assert told["strategy"] == REFRAME
+    assert await ids(server, "conversation_patterns.hot_transfer") == {"pattern_call-rich"}
+    assert await ids(server, "objection_responses.hot_transfer") == {"call-rich_response_1"}
+    assert sum((await index.counts()).values()) == 3
+    assert await index.differences([rich_record()]) == {}
+
+
+async def test_many_records_at_once_are_all_there(index: ChromaIndex):
+    records = [rich_record(f"call-{n}") for n in range(10)]
+
+    async with asyncio.TaskGroup() as tasks:
+        for record in [*records, *records]:
+            tasks.create_task(index.apply(record))
+
+    assert (await index.counts())["conversation_patterns"] == 10
+    assert await index.differences(records) == {}
+
+
+async def test_a_corrected_outcome_moves_the_vectors(index: ChromaIndex, server: ChromaServer):
+    await index.apply(rich_record())
+    await index.apply(rich_record("other"))
+    corrected = rich_record(outcome=LOST, transfers=(), segments=rich_record().segments[:1])
+
+    await index.apply(corrected)
+
+    assert await index.differences([corrected, rich_record("other")]) == {}
+    assert await ids(server, "conversation_patterns.disqualified") == {"pattern_call-rich"}
+    assert await ids(server, "conversation_patterns.hot_transfer") == {"pattern_other"}
+    assert await ids(server, "conversation_embeddings.hot_transfer") == {"other_segment_1"}
+    # the line it answered with is gone from the record, so the answer is as well
+    assert await ids(server, "objection_responses.disqualified") == set()
+
+
+async def test_a_stranger_and_lines_without_vectors_are_no_reason_to_fail(index: ChromaIndex):
+    unembedded = rich_record(
+        "unembedded",
+        segments=tuple(replace(s, vector=None) for s in rich_record().segments),
+    )
+
+    await index.apply(stranger_record())
+    await index.apply(unembedded)
+
+    assert sum((await index.counts()).values()) == 0
+    assert await index.differences([stranger_record(), unembedded]) == {}
+
+
+async def test_a_vector_of_another_size_is_rejected_by_its_id(index: ChromaIndex):
+    first, second, *rest = rich_record().segments
+    assert second.vector
+    cut = replace(second, vector=second.vector[:64])
+
+    with pytest.raises(RecordRejected, match="call-rich_segment_1 has 16 numbers"):
+        await index.apply(rich_record(segments=(first, cut, *rest)))
+
+
+async def test_differences_name_what_was_changed_and_what_is_missing(
+    index: ChromaIndex, server: ChromaServer
+):
+    await index.apply(rich_record())
+    await server.ask(
+        "conversation_embeddings.hot_transfer",
+        lambda c: c.update(
+            ids=["call-rich_segment_1"],
+            embeddings=vector(9)[np.newaxis],
+            documents=["never said"],
+            metadatas=[{"phase": 12}],
+        ),
+    )
+    await server.ask(
+        "conversation_patterns.hot_transfer", lambda c: c.delete(ids=["pattern_call-rich"])
+    )
+    await server.ask(
+        "conversation_patterns.abandoned",
+        lambda c: c.upsert(
+            ids=["pattern_call-rich"],
+            embeddings=vector(1)[np.newaxis],
+            metadatas=[{"call_id": "call-rich"}],
+        ),
+    )
+
+    found = await index.differences([rich_record(), rich_record("never")])
+
+    text = "\n".join(found[rich_record().call_id])
+    for part in (
+        "call-rich_segment_1 has other words",
+        "call-rich_segment_1 has another vector",
+        "phase is 12 instead of 5",
+        "conversation_patterns.hot_transfer: pattern_call-rich is missing",
+        "conversation_patterns.abandoned: pattern_call-rich is too many",
+    ):
+        assert part in text
+    assert len(found[rich_record("never").call_id]) == 3
+    await index.apply(rich_record())
+    assert await index.differences([rich_record()]) == {}
+
+
+async def test_only_what_changed_of_the_playbook_is_written(
+    index: ChromaIndex, server: ChromaServer
+):
+    playbook = a_playbook()
+    await index.load(playbook, vectors_of(playbook))
+    before = await ids(server, "strategy_embeddings")
+    assert len(before) == 4
+    assert len(await ids(server, "objection_embeddings")) == 2
+
+    reworded = replace(playbook.strategies[1], say=("Too high compared to what?",))
+    changed = replace(playbook, strategies=(playbook.strategies[0], reworded))
+    # only what is new needs a vector
+    await index.load(changed, {"Too high compared to what?": vector(7)})
+
+    after = await ids(server, "strategy_embeddings")
+    assert len(after) == 4
+    assert len(after & before) == 3
+    assert len(await ids(server, "objection_embeddings")) == 2
+
+
+async def test_candidates_come_from_the_playbook_and_from_answers_that_worked(
+    index: ChromaIndex, server: ChromaServer
+):
+    playbook = a_playbook()
+    await index.load(playbook, {**vectors_of(playbook), "the price is too high": vector(0)})
+    await index.apply(rich_record())
+    missed = replace(rich_record().credits[0], lifted=False)
+    await index.apply(rich_record("missed", credits=(missed,)))
+    await index.apply(rich_record("lost", outcome=LOST))
+    await index.apply(rich_record("replayed", source="replay"))
+    low = Outcome(final_status="follow_up", result="callback", qualified=False)
+    await index.apply(rich_record("low", outcome=low))
+
+    retrieved = await ChromaCandidates(server).retrieve(question())
+
+    assert retrieved.degraded == ()
+    proven = [c for c in retrieved.candidates if c.origin == "proven"]
+    assert [(c.strategy, c.say) for c in proven] == [
+        (REFRAME, "What would a hundred a day change for you?")
+    ]
+    assert proven[0].closeness == pytest.approx(1.0, abs=1e-5)
+    own = [c for c in retrieved.candidates if c.origin == "playbook"]
+    assert [c.strategy for c in own] == [REFRAME, ASK_BACK]
+    assert own[0].closeness == pytest.approx(1.0, abs=1e-5)
+    assert own[0].say is None
+
+
+async def test_what_cannot_be_compared_is_said(index: ChromaIndex, server: ChromaServer):
+    candidates = ChromaCandidates(server)
+    assert (await candidates.retrieve(question(vector=None))).degraded == ("embedding",)
+    assert (await candidates.retrieve(question())).candidates == ()
+
+
+async def test_collections_made_anew_are_found_again(index: ChromaIndex, stack: StackUrls):
+    await index.apply(rich_record())
+    assert stack.chroma
+    await empty(stack.chroma)
+    with pytest.raises(StoreUnavailable, match="agent-sidecar migrate"):
+        await index.apply(rich_record())
+
+    await index.migrate()
+    await index.apply(rich_record())
+
+    assert await index.differences([rich_record()]) == {}
+
+
+async def test_vectors_of_another_model_are_never_mixed(
+    index: ChromaIndex, server: ChromaServer, stack: StackUrls
+):
+    assert stack.chroma
+    await index.apply(rich_record())
+    other = ChromaServer(stack.chroma, model="another-model", dimension=DIMENSION)
+    with pytest.raises(SettingsInvalid, match="agent-sidecar rebuild chroma"):
+        await ChromaIndex(other).migrate()
+    with pytest.raises(SettingsInvalid, match="another-model"):
+        await ChromaIndex(other).apply(rich_record())
+    with pytest.raises(SettingsInvalid):
+        await ChromaCandidates(other).retrieve(question())
+
+
+async def test_a_server_that_is_gone_is_said_at_once(unused_tcp_port: int):
+    url = f"http://127.0.0.1:{unused_tcp_port}"
+    async with ChromaServer(url, model=MODEL, dimension=DIMENSION) as server:
+        index = ChromaIndex(server)
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="SIDECAR_CHROMA_URL"):
+            await index.apply(rich_record())
+        with pytest.raises(StoreUnavailable):
+            await ChromaCandidates(server).retrieve(question())
+        with pytest.raises(StoreUnavailable):
+            await index.ping()
+        assert time.monotonic() - began < 2.0
+
+
+async def test_a_server_that_hangs_costs_no_more_than_the_limit():
+    never = asyncio.Event()
+
+    async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await never.wait()
+        writer.close()
+
+    listening = await asyncio.start_server(hang, "127.0.0.1", 0)
+    async with listening:
+        url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        async with ChromaServer(url, model=MODEL, dimension=DIMENSION, ask_s=0.2) as server:
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailable, match="did not answer"):
+                await ChromaCandidates(server).retrieve(question())
+            assert time.monotonic() - began < 1.0
+        never.set()
+
+
+async def test_a_url_of_another_kind_is_refused_at_once():
+    with pytest.raises(SettingsInvalid, match="SIDECAR_CHROMA_URL"):
+        ChromaServer("127.0.0.1:8000", model=MODEL, dimension=DIMENSION)

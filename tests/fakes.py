@@ -1,0 +1,628 @@
+"""Small real implementations of the ports, for tests: in memory, and as bad as a test wants.
+
+`answers_after_s` is how long an answer takes, `dies_after_s` how long a cancelled question goes on
+all the same, `fails_with` what it raises instead; all can be changed while a test runs.
+"""
+
+import asyncio
+import hashlib
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+import numpy as np
+
+from agent_sidecar.domain.availability import is_within_hours
+from agent_sidecar.domain.events import CallEvent
+from agent_sidecar.domain.hints import Candidate, Evidence, Question, Retrieved
+from agent_sidecar.domain.playbook import Closer
+from agent_sidecar.domain.record import CallRecord
+from agent_sidecar.domain.types import (
+    STORES,
+    CallId,
+    CommandId,
+    DeliveryState,
+    Lead,
+    LegId,
+    StoreName,
+    TransferId,
+    Vector,
+)
+from agent_sidecar.errors import CommandRefused, JournalFailed
+from agent_sidecar.ports import (
+    CommittedRecord,
+    Delivery,
+    DeliveryStatus,
+    Dial,
+    DialedLeg,
+    MessageType,
+    OpenCall,
+    ReceivedWebhook,
+)
+
+
+class FakeClock:
+    """The wall's clock, in step with the running loop's time."""
+
+    def __init__(self, start: datetime = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)) -> None:
+        self._start = start
+
+    def now(self) -> datetime:
+        try:
+            passed_s = asyncio.get_running_loop().time()
+        except RuntimeError:
+            passed_s = 0.0
+        return self._start + timedelta(seconds=passed_s)
+
+    def advance(self, seconds: float) -> None:
+        self._start += timedelta(seconds=seconds)
+
+
+@dataclass(slots=True, kw_only=True)
+class Adversity:
+    """How badly a fake behaves."""
+
+    answers_after_s: float = 0.0
+    dies_after_s: float = 0.0
+    fails_with: Exception | None = None
+
+    async def strike(self) -> None:
+        """Wait, be stubborn, fail: whatever is due."""
+        try:
+            await asyncio.sleep(self.answers_after_s)
+        except asyncio.CancelledError:
+            if self.dies_after_s:
+                await asyncio.sleep(self.dies_after_s)
+            raise
+        if self.fails_with is not None:
+            raise self.fails_with
+
+
+@dataclass(slots=True)
+class _Row:
+    """A delivery."""
+
+    version: int
+    state: DeliveryState
+    next_try_at: datetime | None
+    attempts: int = 0
+    delivered_at: datetime | None = None
+    last_error: str | None = None
+
+    def status(self) -> DeliveryStatus:
+        return DeliveryStatus(
+            state=self.state,
+            attempts=self.attempts,
+            next_try_at=self.next_try_at,
+            delivered_at=self.delivered_at,
+            last_error=self.last_error,
+        )
+
+
+@dataclass(slots=True)
+class _Disk:
+    """What survives a crash."""
+
+    inbox: dict[str, ReceivedWebhook] = field(default_factory=dict)
+    events: list[tuple[CallId, CallEvent]] = field(default_factory=list)
+    records: dict[CallId, tuple[CallRecord, int, datetime]] = field(default_factory=dict)
+    deliveries: dict[tuple[CallId, StoreName], _Row] = field(default_factory=dict)
+
+
+class FakeJournal:
+    """A journal in memory; a write is durable `commits_after_s` after it was asked for."""
+
+    def __init__(self, clock: FakeClock | None = None, *, disk: _Disk | None = None) -> None:
+        self.commits_after_s = 0.0
+        # raised by every write, which is then not made
+        self.fails_with: Exception | None = None
+        # raised by every read
+        self.reads_fail_with: Exception | None = None
+        self._clock = clock or FakeClock()
+        self._disk = disk or _Disk()
+        self._queue: deque[tuple[Callable[[], object], asyncio.Future[object]]] = deque()
+        self._being_kept: dict[str, asyncio.Future[object]] = {}
+        self._crashed = False
+
+    def crash(self) -> "FakeJournal":
+        """Lose what is not durable yet; return the journal of the next process."""
+        self._crashed = True
+        return FakeJournal(self._clock, disk=self._disk)
+
+    @property
+    def webhooks(self) -> Sequence[ReceivedWebhook]:
+        """The webhooks that are durable."""
+        return list(self._disk.inbox.values())
+
+    def events(self, call_id: str) -> Sequence[CallEvent]:
+        """Return the durable events of an open call."""
+        return [event for of, event in self._disk.events if of == call_id]
+
+    def seen(self, event_id: str) -> Awaitable[None] | None:
+        being_kept = self._being_kept.get(event_id)
+        if being_kept is not None:
+            return cast(Awaitable[None], _quiet(asyncio.shield(being_kept)))
+        if event_id in self._disk.inbox:
+            return _done()
+        return None
+
+    def receive(self, webhook: ReceivedWebhook) -> Awaitable[None]:
+        kept = self._write(lambda: self._disk.inbox.setdefault(webhook.event_id, webhook))
+        self._being_kept[webhook.event_id] = kept
+        kept.add_done_callback(lambda _: self._being_kept.pop(webhook.event_id, None))
+        return cast(Awaitable[None], _quiet(asyncio.shield(kept)))
+
+    def append(self, call_id: CallId, event: CallEvent) -> Awaitable[None]:
+        return cast(
+            Awaitable[None], self._write(lambda: self._disk.events.append((call_id, event)))
+        )
+
+    async def commit(self, record: CallRecord) -> int:
+        return cast(int, await self._write(lambda: self._put(record)))
+
+    async def discard(self, call_id: CallId) -> None:
+        await self._write(lambda: self._forget(call_id))
+
+    async def open_calls(self) -> Sequence[OpenCall]:
+        self._check_read()
+        calls: dict[CallId, list[CallEvent]] = {}
+        for call_id, event in self._disk.events:
+            if call_id not in self._disk.records:
+                calls.setdefault(call_id, []).append(event)
+        return [OpenCall(call_id=c, events=tuple(events)) for c, events in calls.items()]
+
+    async def claim(self, store: StoreName, *, limit: int) -> Sequence[Delivery]:
+        self._check_read()
+        now = self._clock.now()
+        due = [
+            (row.next_try_at, call_id, row)
+            for (call_id, of), row in self._disk.deliveries.items()
+            if of == store and row.next_try_at is not None and row.next_try_at <= now
+        ]
+        return [
+            Delivery(
+                store=store,
+                record=self._disk.records[call_id][0],
+                version=row.version,
+                attempts=row.attempts,
+            )
+            for _, call_id, row in sorted(due, key=lambda found: found[0])[:limit]
+        ]
+
+    async def next_due_at(self, store: StoreName) -> datetime | None:
+        self._check_read()
+        times = [
+            row.next_try_at
+            for (_, of), row in self._disk.deliveries.items()
+            if of == store and row.next_try_at is not None
+        ]
+        return min(times, default=None)
+
+    async def ack(self, deliveries: Sequence[Delivery]) -> None:
+        now = self._clock.now()
+        for delivery in deliveries:
+            await self._settle(delivery, state="delivered", delivered_at=now, last_error=None)
+
+    async def postpone(self, delivery: Delivery, *, next_try_at: datetime, error: str) -> None:
+        await self._settle(delivery, state="pending", next_try_at=next_try_at, last_error=error)
+
+    async def park(self, delivery: Delivery, *, error: str) -> None:
+        await self._settle(delivery, state="parked", last_error=error)
+
+    async def record(self, call_id: CallId) -> CommittedRecord | None:
+        self._check_read()
+        return self._committed(call_id) if call_id in self._disk.records else None
+
+    async def records(self, *, batch: int = 100) -> AsyncIterator[Sequence[CommittedRecord]]:
+        done = 0
+        while call_ids := list(self._disk.records)[done : done + batch]:
+            self._check_read()
+            done += len(call_ids)
+            yield [self._committed(call_id) for call_id in call_ids]
+
+    async def recent(self, *, limit: int) -> Sequence[CommittedRecord]:
+        self._check_read()
+        return [self._committed(call_id) for call_id in list(self._disk.records)[::-1][:limit]]
+
+    async def find_external(self, external_id: str) -> CallId | None:
+        self._check_read()
+        for call_id, (record, _, _) in self._disk.records.items():
+            if record.external_id == external_id and record.source == "import":
+                return call_id
+        return None
+
+    async def backlog(self) -> Mapping[StoreName, Mapping[DeliveryState, int]]:
+        self._check_read()
+        counts: dict[StoreName, dict[DeliveryState, int]] = {
+            store: {"pending": 0, "delivered": 0, "parked": 0} for store in STORES
+        }
+        for (_, store), row in self._disk.deliveries.items():
+            counts[store][row.state] += 1
+        return counts
+
+    def _write(self, work: Callable[[], object]) -> asyncio.Future[object]:
+        loop = asyncio.get_running_loop()
+        done = _quiet(loop.create_future())
+        self._queue.append((work, done))
+        # the oldest write is made, not "this one": equal timers have no order
+        loop.call_later(self.commits_after_s, self._write_oldest)
+        return done
+
+    def _write_oldest(self) -> None:
+        work, done = self._queue.popleft()
+        if self._crashed:
+            return
+        failure, result = self.fails_with, None
+        if failure is None:
+            result = work()
+        if done.done():
+            return
+        if failure is None:
+            done.set_result(result)
+        else:
+            done.set_exception(failure)
+
+    def _check_read(self) -> None:
+        if self._crashed:
+            raise JournalFailed("this process has crashed")
+        if self.reads_fail_with is not None:
+            raise self.reads_fail_with
+
+    def _put(self, record: CallRecord) -> int:
+        now = self._clock.now()
+        _, former, _ = self._disk.records.get(record.call_id, (record, 0, now))
+        self._disk.records[record.call_id] = (record, former + 1, now)
+        for store in STORES:
+            self._disk.deliveries[record.call_id, store] = _Row(former + 1, "pending", now)
+        self._forget(record.call_id)
+        return former + 1
+
+    def _forget(self, call_id: CallId) -> None:
+        self._disk.events = [kept for kept in self._disk.events if kept[0] != call_id]
+
+    async def _settle(
+        self,
+        delivery: Delivery,
+        *,
+        state: DeliveryState,
+        last_error: str | None,
+        next_try_at: datetime | None = None,
+        delivered_at: datetime | None = None,
+    ) -> None:
+        def write() -> None:
+            row = self._disk.deliveries.get((delivery.record.call_id, delivery.store))
+            if row is None or row.version != delivery.version:
+                return
+            row.state, row.last_error, row.next_try_at = state, last_error, next_try_at
+            row.delivered_at = delivered_at
+            row.attempts += 1
+
+        await self._write(write)
+
+    def _committed(self, call_id: CallId) -> CommittedRecord:
+        record, version, committed_at = self._disk.records[call_id]
+        return CommittedRecord(
+            record=record,
+            version=version,
+            committed_at=committed_at,
+            deliveries={s: self._disk.deliveries[call_id, s].status() for s in STORES},
+        )
+
+
+class FakeProjection(Adversity):
+    """A store that keeps records; `fails_for` names single calls."""
+
+    def __init__(self, store: StoreName = "postgres", **adversity: object) -> None:
+        super().__init__(**adversity)  # type: ignore[arg-type]  # Adversity checks the names
+        self._store = store
+        # what is stored
+        self.held: dict[CallId, CallRecord] = {}
+        # every finished write, in order
+        self.applied: list[CallRecord] = []
+        # how often a write was begun
+        self.asked = 0
+        self.fails_for: dict[str, Exception] = {}
+        # at most so many at once were seen
+        self.most_at_once = 0
+        self._at_once = 0
+
+    @property
+    def store(self) -> StoreName:
+        return self._store
+
+    @property
+    def engine(self) -> str:
+        return f"Fake {self._store}"
+
+    async def migrate(self) -> Sequence[str]:
+        await self.strike()
+        return ()
+
+    async def apply(self, record: CallRecord) -> None:
+        self.asked += 1
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            await self.strike()
+        finally:
+            self._at_once -= 1
+        if record.call_id in self.fails_for:
+            raise self.fails_for[record.call_id]
+        self.held[record.call_id] = record
+        self.applied.append(record)
+
+    async def differences(self, records: Sequence[CallRecord]) -> Mapping[CallId, Sequence[str]]:
+        await self.strike()
+        found: dict[CallId, Sequence[str]] = {}
+        for record in records:
+            held = self.held.get(record.call_id)
+            if held is None:
+                found[record.call_id] = ["missing"]
+            elif held != record:
+                found[record.call_id] = [
+                    f"{f.name} differs"
+                    for f in fields(record)
+                    if getattr(held, f.name) != getattr(record, f.name)
+                ]
+        return found
+
+    async def counts(self) -> Mapping[str, int]:
+        await self.strike()
+        return {"calls": len(self.held)}
+
+    async def ping(self) -> None:
+        await self.strike()
+
+
+class FakeEmbedder(Adversity):
+    """Texts that share words get vectors that are close; the same text always the same vector."""
+
+    def __init__(self, dimension: int = 64, **adversity: object) -> None:
+        super().__init__(**adversity)  # type: ignore[arg-type]  # Adversity checks the names
+        self._dimension = dimension
+        # every text that was embedded
+        self.embedded: list[str] = []
+
+    @property
+    def name(self) -> str:
+        return "fake"
+
+    @property
+    def dimension(self) -> int:
+        return self._dimension
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
+        await self.strike()
+        self.embedded.extend(texts)
+        return [self.vector(text) for text in texts]
+
+    def vector(self, text: str) -> Vector:
+        """Return what `embed` returns for this text."""
+        total = np.zeros(self._dimension, dtype=np.float32)
+        for word in text.lower().split() or [""]:
+            seed = hashlib.sha256(word.strip(".,?!").encode()).digest()[:8]
+            random = np.random.default_rng(int.from_bytes(seed, "little"))
+            total += random.standard_normal(self._dimension, dtype=np.float32)
+        return cast(Vector, total / np.linalg.norm(total))
+
+
+class FakeRetriever(Adversity):
+    """Gives the same answer to every question."""
+
+    def __init__(
+        self,
+        name: str,
+        candidates: Sequence[Candidate] = (),
+        evidence: Sequence[Evidence] = (),
+        **adversity: object,
+    ) -> None:
+        super().__init__(**adversity)  # type: ignore[arg-type]  # Adversity checks the names
+        self._name = name
+        self.answer = Retrieved(candidates=tuple(candidates), evidence=tuple(evidence))
+        self.questions: list[Question] = []
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def retrieve(self, question: Question) -> Retrieved:
+        self.questions.append(question)
+        await self.strike()
+        return self.answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One telephony command as it was sent."""
+
+    name: str
+    leg_id: LegId
+    command_id: CommandId
+    said: Mapping[str, object]
+
+
+class FakeCallControl(Adversity):
+    """Takes every command; `refuses` holds what the named ones raise."""
+
+    def __init__(self, alive: Sequence[str] = (), **adversity: object) -> None:
+        super().__init__(**adversity)  # type: ignore[arg-type]  # Adversity checks the names
+        self.alive = {LegId(leg) for leg in alive}
+        self.commands: list[Command] = []
+        # method name -> what it raises
+        self.refuses: dict[str, Exception] = {}
+        self._command_ids: dict[CommandId, DialedLeg] = {}
+
+    def sent(self, name: str) -> Sequence[Command]:
+        """Return the commands of one method, in order."""
+        return [command for command in self.commands if command.name == name]
+
+    async def start_stream(
+        self, leg_id: LegId, *, url: str, token: str, command_id: CommandId
+    ) -> None:
+        await self._send("start_stream", leg_id, command_id, url=url, token=token)
+
+    async def start_transcription(self, leg_id: LegId, *, command_id: CommandId) -> None:
+        await self._send("start_transcription", leg_id, command_id)
+
+    async def stop_stream(self, leg_id: LegId, *, command_id: CommandId) -> None:
+        await self._send("stop_stream", leg_id, command_id)
+
+    async def stop_transcription(self, leg_id: LegId, *, command_id: CommandId) -> None:
+        await self._send("stop_transcription", leg_id, command_id)
+
+    async def dial(self, dial: Dial, *, command_id: CommandId) -> DialedLeg:
+        await self._send("dial", dial.link_to, command_id, dial=dial)
+        if command_id not in self._command_ids:
+            number = len(self._command_ids) + 1
+            leg_id = LegId(f"v3:closer-{number}")
+            self.alive.add(leg_id)
+            self._command_ids[command_id] = DialedLeg(
+                leg_id=leg_id, call_leg_id=f"leg-{number}", call_session_id=f"session-{number}"
+            )
+        return self._command_ids[command_id]
+
+    async def ask_for_digit(
+        self, leg_id: LegId, *, text: str, digits: str, command_id: CommandId
+    ) -> None:
+        await self._send("ask_for_digit", leg_id, command_id, text=text, digits=digits)
+        self._check_alive(leg_id)
+
+    async def bridge(self, leg_id: LegId, *, to: LegId, command_id: CommandId) -> None:
+        await self._send("bridge", leg_id, command_id, to=to)
+        self._check_alive(leg_id)
+        self._check_alive(to)
+
+    async def hang_up(self, leg_id: LegId, *, command_id: CommandId) -> None:
+        await self._send("hang_up", leg_id, command_id)
+        self.alive.discard(leg_id)
+
+    async def is_alive(self, leg_id: LegId) -> bool:
+        await self.strike()
+        if "is_alive" in self.refuses:
+            raise self.refuses["is_alive"]
+        return leg_id in self.alive
+
+    async def _send(self, name: str, leg_id: LegId, command_id: CommandId, **said: object) -> None:
+        self.commands.append(Command(name=name, leg_id=leg_id, command_id=command_id, said=said))
+        await self.strike()
+        if name in self.refuses:
+            raise self.refuses[name]
+
+    def _check_alive(self, leg_id: LegId) -> None:
+        if leg_id not in self.alive:
+            raise CommandRefused(f"the call {leg_id} is no longer active", code="90018")
+
+
+class FakeLeads(Adversity):
+    """Leads in memory."""
+
+    def __init__(self, leads: Sequence[Lead] = (), **adversity: object) -> None:
+        super().__init__(**adversity)  # type: ignore[arg-type]  # Adversity checks the names
+        self.stored: dict[str, Lead] = {lead.lead_id: lead for lead in leads}
+
+    async def find_or_create(self, lead: Lead) -> Lead:
+        await self.strike()
+        for name in ("lead_id", "external_id", "phone"):
+            value = getattr(lead, name)
+            found = [s for s in self.stored.values() if value and getattr(s, name) == value]
+            if found:
+                return self._keep(_completed(found[0], lead))
+        lead_id = lead.lead_id or f"lead-{len(self.stored) + 1}"
+        return self._keep(replace(lead, lead_id=lead_id))
+
+    async def get(self, lead_id: str) -> Lead | None:
+        await self.strike()
+        return self.stored.get(lead_id)
+
+    async def put(self, lead: Lead) -> Lead:
+        await self.strike()
+        stored = self.stored.get(lead.lead_id)
+        return self._keep(_completed(stored, lead) if stored else lead)
+
+    async def find(self, *, phone: str | None = None, limit: int = 50) -> Sequence[Lead]:
+        await self.strike()
+        leads = [lead for lead in self.stored.values() if phone is None or lead.phone == phone]
+        return leads[:limit]
+
+    def _keep(self, lead: Lead) -> Lead:
+        self.stored[lead.lead_id] = lead
+        return lead
+
+
+class FakeClosers(Adversity):
+    """Closers in memory; a lease lasts until it is released."""
+
+    def __init__(self, closers: Sequence[Closer] = (), **adversity: object) -> None:
+        super().__init__(**adversity)  # type: ignore[arg-type]  # Adversity checks the names
+        self.schedules = {closer.name: closer for closer in closers}
+        self.leases: dict[str, TransferId] = {}
+
+    async def load(self, closers: Sequence[Closer]) -> None:
+        await self.strike()
+        for closer in closers:
+            self.schedules.setdefault(closer.name, closer)
+
+    async def schedule(self, name: str) -> Closer | None:
+        await self.strike()
+        return self.schedules.get(name)
+
+    async def set_schedule(self, closer: Closer) -> None:
+        await self.strike()
+        self.schedules[closer.name] = closer
+
+    async def is_available(self, name: str, at: datetime) -> bool:
+        await self.strike()
+        closer = self.schedules.get(name)
+        return closer is not None and name not in self.leases and is_within_hours(closer, at)
+
+    async def lease(self, name: str, transfer_id: TransferId) -> bool:
+        await self.strike()
+        return self.leases.setdefault(name, transfer_id) == transfer_id
+
+    async def release(self, name: str, transfer_id: TransferId) -> None:
+        await self.strike()
+        if self.leases.get(name) == transfer_id:
+            del self.leases[name]
+
+    async def holder(self, name: str) -> TransferId | None:
+        await self.strike()
+        return self.leases.get(name)
+
+
+class FakePublisher:
+    """Remembers what was told."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[CallId, Mapping[str, object]]] = []
+
+    def publish(self, call_id: CallId, message: Mapping[str, object]) -> None:
+        self.messages.append((call_id, message))
+
+    def of_type(self, kind: MessageType) -> Sequence[Mapping[str, object]]:
+        """Return the messages of one type, in order."""
+        return [message for _, message in self.messages if message.get("type") == kind]
+
+
+def _completed(stored: Lead, given: Lead) -> Lead:
+    """Return the stored lead with every field that was given."""
+    blank = Lead()
+    known = {
+        f.name: getattr(given, f.name)
+        for f in fields(given)
+        if f.name not in ("lead_id", "extra") and getattr(given, f.name) != getattr(blank, f.name)
+    }
+    return replace(stored, **known, extra=stored.extra | given.extra)
+
+
+def _quiet(future: asyncio.Future[object]) -> asyncio.Future[object]:
+    """Nobody needs to await a write: its failure is not logged as never retrieved."""
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future
+
+
+def _done() -> Awaitable[None]:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.set_result(None)
+    return future

@@ -13,7 +13,11 @@ from agent_sidecar.errors import SettingsInvalid
 class Settings(BaseSettings):
     """One frozen value for the whole process; wrong ones fail at start with the field's name."""
 
-    model_config = SettingsConfigDict(env_prefix="SIDECAR_", frozen=True, extra="ignore")
+    # an empty value is none: a compose file passes on what is not set as empty, and an empty token
+    # would be a token
+    model_config = SettingsConfigDict(
+        env_prefix="SIDECAR_", env_ignore_empty=True, frozen=True, extra="ignore"
+    )
 
     # where everything local lives: journal, embedded servers, model, playbook index
     data_dir: Path = Path("~/.agent-sidecar")

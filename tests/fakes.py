@@ -149,7 +149,7 @@ class FakeJournal:
         return None
 
     def receive(self, webhook: ReceivedWebhook) -> Awaitable[None]:
-        kept = self._write(lambda: self._disk.inbox.setdefault(webhook.event_id, webhook))
+        kept = self._write(lambda: self._disk.inbox.update({webhook.event_id: webhook}))
         self._being_kept[webhook.event_id] = kept
         kept.add_done_callback(lambda _: self._being_kept.pop(webhook.event_id, None))
         return cast(Awaitable[None], _quiet(asyncio.shield(kept)))

@@ -63,7 +63,8 @@ class MongoConversations:
                 appname="agent-sidecar",
                 serverSelectionTimeoutMS=int(connect_s * 1000),
                 connectTimeoutMS=int(connect_s * 1000),
-                timeoutMS=int(command_s * 1000),
+                # not `timeoutMS`, which would also be the time to find out that nobody is there
+                socketTimeoutMS=int(command_s * 1000),
             )
             database = self._client.get_default_database(_DATABASE)
         except (InvalidURI, ConfigurationError, ValueError) as exc:
@@ -194,7 +195,9 @@ class MongoConversations:
                 " where a view of that name belongs: name another database in the URL"
             )
         elif {key: there.get("options", {}).get(key) for key in options} != options:
-            await self._database.command("collMod", name, **options)
+            # a view holds nothing; not every server that speaks as MongoDB changes one in place
+            await self._database.drop_collection(name)
+            await self._create(name, **options)
         else:
             return []
         return [f"view {name}"]
@@ -231,7 +234,7 @@ class MongoConversations:
         if code in {_UNAUTHORIZED, _AUTHENTICATION_FAILED}:
             advice = f"check user, password and rights in {self._setting}"
         # the rest repeats the whole topology
-        reason = str(exc).partition(", Timeout:")[0]
+        reason = str(exc).partition(" (configured timeouts:")[0].partition(", Timeout:")[0]
         return f"MongoDB at {self._place}: {reason}. What to do: {advice}"
 
 

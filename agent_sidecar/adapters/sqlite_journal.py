@@ -131,7 +131,7 @@ class SqliteJournal:
             row = (call_id, encode_event(event))
         except ValueError as exc:
             return cast(Awaitable[None], failed(self._unwritable(f"an event of {call_id}", exc)))
-        written = self._write(lambda connection: connection.execute(rows.KEEP_EVENT, row))
+        written = self._write(_statement(rows.KEEP_EVENT, row))
         return cast(Awaitable[None], written)
 
     async def open_calls(self) -> Sequence[OpenCall]:
@@ -146,7 +146,7 @@ class SqliteJournal:
         return calls
 
     async def discard(self, call_id: CallId) -> None:
-        await self._write(lambda connection: connection.execute(rows.FORGET_EVENTS, (call_id,)))
+        await self._write(_statement(rows.FORGET_EVENTS, (call_id,)))
 
     # --- records and deliveries ---
 
@@ -170,7 +170,7 @@ class SqliteJournal:
                 reason=reason,
                 todo="it is parked; keep the journal file and report it",
             )
-            await self._execute(rows.PARK, (reason, call_id, store, version))
+            await self._write(_statement(rows.PARK, (reason, call_id, store, version)))
         return due.deliveries
 
     async def next_due_at(self, store: StoreName) -> datetime | None:
@@ -182,10 +182,10 @@ class SqliteJournal:
 
     async def postpone(self, delivery: Delivery, *, next_try_at: datetime, error: str) -> None:
         next_us = rows.to_us(next_try_at)
-        await self._execute(rows.POSTPONE, (next_us, error, *_key(delivery)))
+        await self._write(_statement(rows.POSTPONE, (next_us, error, *_key(delivery))))
 
     async def park(self, delivery: Delivery, *, error: str) -> None:
-        await self._execute(rows.PARK, (error, *_key(delivery)))
+        await self._write(_statement(rows.PARK, (error, *_key(delivery))))
 
     # --- questions ---
 
@@ -214,9 +214,6 @@ class SqliteJournal:
             return failed(JournalFailed(f"journal {self._path}: it was opened to read only"))
         return self._writer.submit(work)
 
-    async def _execute(self, sql: str, row: tuple[object, ...]) -> None:
-        await self._write(lambda connection: connection.execute(sql, row))
-
     async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
         if self._closed:
             raise JournalFailed(f"journal {self._path}: it is closed")
@@ -241,7 +238,7 @@ class SqliteJournal:
 
     def _prune(self) -> None:
         before_us = self._now_us() - _INBOX // timedelta(microseconds=1)
-        self._write(lambda c: c.execute(rows.PRUNE_INBOX, (before_us, _PRUNE_ROWS)))
+        self._write(_statement(rows.PRUNE_INBOX, (before_us, _PRUNE_ROWS)))
 
     def _now_us(self) -> int:
         return rows.to_us(self._clock.now())
@@ -253,6 +250,13 @@ class SqliteJournal:
 class _SystemClock:
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+
+def _statement(sql: str, row: tuple[object, ...]) -> Work:
+    def work(connection: sqlite3.Connection) -> None:
+        connection.execute(sql, row)
+
+    return work
 
 
 def _key(delivery: Delivery) -> tuple[CallId, StoreName, int]:

@@ -10,6 +10,7 @@ on nothing but its events, in their order: replaying them rebuilds it, effects a
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Literal
 
 import numpy as np
@@ -36,12 +37,14 @@ from agent_sidecar.domain.record import (
 )
 from agent_sidecar.domain.retell import lead_kind_of, make_record
 from agent_sidecar.domain.transfers import Transferring
-from agent_sidecar.domain.types import Vector
+from agent_sidecar.domain.types import Leg, Vector
 
 # a change of the call's score that makes a key moment
 KEY_CHANGE = 10.0
 # overtalk that is an interruption, seconds
 INTERRUPTION_S = 0.5
+# what may still be learnt of a closed call
+_COMPLETES = (ev.LeadKnown, ev.RecordingSaved, ev.OutcomePosted)
 
 
 class Call:
@@ -70,11 +73,16 @@ class Call:
 
     @property
     def is_closed(self) -> bool:
-        """Nothing more can happen; the record can be made."""
+        """Nothing more can happen in it; the record can be made."""
         return self.log.closed_at is not None
 
     def receive(self, event: ev.CallEvent) -> Sequence[ev.Effect]:
-        """Take one event; return what the call asks for because of it."""
+        """Take one event; return what the call asks for because of it.
+
+        A closed call takes only what completes its record: lead, recording, outcome.
+        """
+        if self.is_closed and not isinstance(event, _COMPLETES):
+            return ()
         at = getattr(event, "at", None)
         if at is not None and (self.log.last_at is None or at > self.log.last_at):
             self.log.last_at = at
@@ -121,8 +129,7 @@ class Call:
             case ev.LeadKnown(lead=lead):
                 log.lead = lead
             case ev.LegJoined(leg=leg, answered=answered, at=at):
-                known = log.legs.get(leg.leg_id)
-                log.legs[leg.leg_id] = replace(leg, from_at=known.from_at if known else at)
+                log.legs[leg.leg_id] = _completed(leg, log.legs.get(leg.leg_id), at)
                 if answered and leg.party == "prospect" and log.answered_at is None:
                     log.answered_at = at
             case ev.MachineAnswered():
@@ -159,14 +166,19 @@ class Call:
         segment = self._keep(said, meaning, score)
         self._note_moments(segment, meaning, score.call - before)
         yield self._published(segment, score)
-        moment = Moment(
-            at_s=said.end_s, phase=self.phase, score=score, before=before, meaning=meaning
-        )
+        if self.log.is_with_agent:
+            moment = Moment(
+                at_s=said.end_s, phase=self.phase, score=score, before=before, meaning=meaning
+            )
+            yield from self._propose(moment, said.text, vector)
+
+    def _propose(self, moment: Moment, text: str, vector: Vector | None) -> Iterator[ev.Effect]:
+        """Hand the prospect over, or else ask what to try next."""
         started = list(self._transferring.consider(moment))
         yield from started
         if not started:
             kind = lead_kind_of(self.log, self._reader.playbook)
-            yield from self._hinting.consider(moment, said.text, vector, kind)
+            yield from self._hinting.consider(moment, text, vector, kind)
 
     def _on_other(self, said: Utterance) -> ev.Effect:
         meaning = None
@@ -202,6 +214,7 @@ class Call:
             acoustics=said.acoustics,
         )
         self.log.segments.append(segment)
+        self.log.traits.hear(segment)
         return segment
 
     def _note_moments(
@@ -240,11 +253,15 @@ class Call:
         )
 
     def _on_progress(self, event: ev.TransferProgressed) -> Iterator[ev.Effect]:
-        yield from self._transferring.progress(event)
-        if event.step == "ended" and event.outcome == "unavailable":
-            why = (f"{event.closer} cannot take the call", event.reason)
+        noted = list(self._transferring.progress(event))
+        yield from noted
+        if noted and event.outcome == "unavailable" and self.log.is_with_agent:
+            why = (f"{event.closer or 'The closer'} cannot take the call", event.reason)
             yield from self._hinting.second_best(
-                event.at, phase=self.phase, engagement=self._meter.call, why=why
+                event.at,
+                phase=self.phase,
+                engagement=self._meter.call,
+                why=tuple(reason for reason in why if reason),
             )
 
     def _on_leg_left(self, event: ev.LegLeft) -> Iterator[ev.Effect]:
@@ -261,13 +278,25 @@ class Call:
             yield ev.WrapUp(reason="hangup")
 
     def _close(self, event: ev.CallClosed) -> None:
-        if self.is_closed:
-            return
+        # first, so that what is understood late starts nothing
+        self.log.closed_at = self.log.hung_up_at or event.at
+        self.log.interrupted = event.interrupted
         for _ in self._understand(now_s=self._now_s(), everything=True):
             pass  # nobody is left to be told
-        self.log.interrupted = event.interrupted
-        self.log.closed_at = self.log.hung_up_at or event.at
         self._transferring.close(self.log.closed_at)
+
+
+def _completed(leg: Leg, known: Leg | None, at: datetime) -> Leg:
+    """Return the leg with what was known of it: a webhook may come late, again, or know less."""
+    if known is None:
+        return replace(leg, from_at=leg.from_at or at)
+    return replace(
+        leg,
+        call_leg_id=leg.call_leg_id or known.call_leg_id,
+        call_session_id=leg.call_session_id or known.call_session_id,
+        from_at=known.from_at,
+        to_at=leg.to_at or known.to_at,
+    )
 
 
 def as_vector(raw: bytes | None) -> Vector | None:

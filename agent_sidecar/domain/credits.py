@@ -1,7 +1,7 @@
 """What followed what: credit for each agent move, what became of objections, known patterns."""
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from agent_sidecar.domain.record import Credit, ObjectionMet, Pattern, TranscriptSegment
 
@@ -13,6 +13,8 @@ RESOLVED_WITHIN = 2
 LONG_SILENCE_S, LONG_ANSWER_WORDS = 2.5, 15
 # the offer is explained from this phase on: a price before it comes too early
 OFFER_PHASE = 7
+# objections that are about the price, as playbooks call them
+PRICES = frozenset({"money", "price", "cost"})
 SKIPPED_PHASES = 3
 QUESTIONS_IN_A_ROW = 2
 
@@ -84,7 +86,7 @@ def _all_patterns(
                 way,
                 change=20 if met.resolved else -20,
             )
-        if met.type == "money" and met.phase < OFFER_PHASE:
+        if met.type in PRICES and met.phase < OFFER_PHASE:
             yield _pattern("price_before_value", change=20 if met.resolved else -20)
     prospect = [s for s in segments if s.speaker == "prospect"]
     asked = 0
@@ -124,14 +126,21 @@ def _was_positive(reaction: TranscriptSegment | None) -> bool | None:
 def _is_resolved(
     segments: Sequence[TranscriptSegment], objection: TranscriptSegment, before: float
 ) -> bool:
-    after = [s for s in segments[objection.index + 1 :] if s.speaker == "prospect"]
+    after = (s for s in _after(segments, objection.index) if s.speaker == "prospect")
     return any(
         (s.call_engagement or 0.0) >= before or s.phase > objection.phase
-        for s in after[:RESOLVED_WITHIN]
+        for s in islice(after, RESOLVED_WITHIN)
     )
 
 
 def _next(
     segments: Sequence[TranscriptSegment], index: int, speaker: str
 ) -> TranscriptSegment | None:
-    return next((s for s in segments[index + 1 :] if s.speaker == speaker), None)
+    """Return the next segment of a speaker; what follows the closer's words is the closer's."""
+    heard = (s for s in _after(segments, index) if s.speaker in {speaker, "closer"})
+    segment = next(heard, None)
+    return segment if segment is not None and segment.speaker == speaker else None
+
+
+def _after(segments: Sequence[TranscriptSegment], index: int) -> Iterator[TranscriptSegment]:
+    return (segments[later] for later in range(index + 1, len(segments)))

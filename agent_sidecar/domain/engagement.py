@@ -1,6 +1,7 @@
 """Engagement: how much the prospect is with us, 0 (lost) to 100 (keen), and what made it so.
 
-A segment's score is 50 plus the points of its parts; the call's is the segments' exponential mean.
+A segment's score is 50 plus the points of its parts, of which those of a point or more are named;
+the call's is the segments' exponential mean.
 Each part is a measured feature times a weight; the weights are one value so that fitted ones can
 take their place.
 """
@@ -42,7 +43,7 @@ class Weights:
     # per second of hesitation beyond `latency_usual_s`, at most 4 s
     hesitation: float = -3.0
     latency_usual_s: float = 1.2
-    # he broke into the agent's speech, per second, at most 2 s
+    # he talked into the agent's speech, per second, at most 2 s
     overtalk: float = -2.0
     # share of the newest segment in the call's score
     smoothing: float = 0.4
@@ -82,8 +83,8 @@ class EngagementMeter:
             parts += _from_words(self._weights, meaning, word_count)
         if acoustics is not None:
             parts += _from_sound(self._weights, acoustics)
-        parts = [part for part in parts if abs(part.points) >= WORTH_SAYING]
         value = min(100.0, max(0.0, NEUTRAL + sum(part.points for part in parts)))
+        parts = [part for part in parts if abs(part.points) >= WORTH_SAYING]
         before = NEUTRAL if self._call is None else self._call
         share = self._weights.smoothing
         self._call = round((1 - share) * before + share * value, 2)

@@ -1,6 +1,9 @@
 """Acoustic measures of speech: pitch by autocorrelation, shifts in semitones."""
 
+from functools import lru_cache
+
 import numpy as np
+from numpy.typing import NDArray
 
 from agent_sidecar.domain.types import Samples
 
@@ -10,6 +13,8 @@ PITCH_LOW_HZ, PITCH_HIGH_HZ = 70.0, 400.0
 VOICED = 0.5
 # what a peak loses per octave of lag, so that a pitch wins over its own subharmonics
 OCTAVE_COST = 0.05
+# lags per sample: with 1 a high voice's peak falls between two, and its octave below wins
+FINER = 2
 
 
 def pitch_hz(samples: Samples, sample_rate_hz: int, *, window: int = 320) -> list[float]:
@@ -24,22 +29,34 @@ def pitch_hz(samples: Samples, sample_rate_hz: int, *, window: int = 320) -> lis
         return []
     frames = samples[: count * window].reshape(count, window)
     frames = frames - frames.mean(axis=1, keepdims=True)
-    size = 1 << (2 * window - 1).bit_length()
-    taper = np.hanning(window).astype(np.float32)
-    spectrum = np.fft.rfft(frames * taper, size)
-    correlation = np.fft.irfft(np.abs(spectrum) ** 2, size)[:, :window]
-    own = np.fft.irfft(np.abs(np.fft.rfft(taper, size)) ** 2, size)[:window]
-    low, high = int(sample_rate_hz / PITCH_HIGH_HZ), int(sample_rate_hz / PITCH_LOW_HZ)
-    high = min(high, window - 2)
+    taper, own = _taper(window)
+    rate_hz = sample_rate_hz * FINER
+    low, high = int(rate_hz / PITCH_HIGH_HZ), int(rate_hz / PITCH_LOW_HZ)
+    high = min(high, FINER * window - 2)
+    correlation = _correlation(frames * taper)[:, : high + 2]
     energy = correlation[:, :1] + 1e-9
-    normalised = (correlation[:, : high + 2] / energy) / (own[: high + 2] / own[0])
+    normalised = (correlation / energy) / own[: high + 2]
     cost = OCTAVE_COST * np.log2(np.arange(low, high + 1) / low)
     out = []
     for row in normalised:
         lag = low + int(np.argmax(row[low : high + 1] - cost))
         if row[lag] >= VOICED:
-            out.append(sample_rate_hz / (lag + _vertex(row[lag - 1], row[lag], row[lag + 1])))
+            out.append(rate_hz / (lag + _vertex(row[lag - 1], row[lag], row[lag + 1])))
     return out
+
+
+@lru_cache(maxsize=4)
+def _taper(window: int) -> tuple[Samples, NDArray[np.floating]]:
+    """Return what fades a window in and out, and its own autocorrelation, normalised."""
+    taper = np.hanning(window).astype(np.float32)
+    own = _correlation(taper[None, :])[0]
+    return taper, own / own[0]
+
+
+def _correlation(frames: Samples) -> NDArray[np.floating]:
+    """Return each row's autocorrelation at lags of 1/`FINER` samples: its spectrum zero-padded."""
+    size = 1 << (2 * frames.shape[1] - 1).bit_length()
+    return np.fft.irfft(np.abs(np.fft.rfft(frames, size)) ** 2, FINER * size)
 
 
 def _vertex(left: float, middle: float, right: float) -> float:

@@ -9,7 +9,7 @@ from agent_sidecar.domain.log import CallLog, HintShown
 from agent_sidecar.domain.playbook import Playbook
 from agent_sidecar.domain.policy import HintPolicy, Moment
 from agent_sidecar.domain.ranking import Ranked, from_memory, rank
-from agent_sidecar.domain.types import HintId, StrategyName, Vector
+from agent_sidecar.domain.types import HintId, ObjectionType, StrategyName, Vector
 
 
 class Hinting:
@@ -46,7 +46,7 @@ class Hinting:
     def answer(self, event: HintsRetrieved) -> Iterator[Effect]:
         """Show the best answer, or nothing."""
         question = self._open.pop(event.question_id, None)
-        if question is None:
+        if question is None or not self._log.is_with_agent:
             return
         ranked = rank(self._playbook, question, event.retrieved, heard=self._heard())
         if not ranked or ranked[0].confidence < self._playbook.thresholds.hint_confidence:
@@ -59,14 +59,13 @@ class Hinting:
         self, at: datetime, *, phase: int, engagement: float | None, why: tuple[str, ...]
     ) -> Iterator[Effect]:
         """Show the next best thing at once, from memory: no closer is free."""
-        heard = self._heard()
-        for name in self._playbook.second_best:
-            strategy = self._playbook.strategy(name)
-            if strategy is not None and name not in heard:
-                question = self._question(phase, engagement=engagement)
-                best = from_memory(strategy, question, why)
-                yield self._show(best, question, self._now(at), (), 0.0)
-                return
+        at, heard = self._now(at), self._heard()
+        left = (self._playbook.strategy(n) for n in self._playbook.second_best if n not in heard)
+        strategy = next((s for s in left if s is not None), None)
+        if strategy is None or not self._policy.show(self._log.seconds(at), urgent=True):
+            return
+        question = self._question(phase, engagement=engagement)
+        yield self._show(from_memory(strategy, question, why), question, at, (), 0.0)
 
     def judge(self, event: HintJudged) -> None:
         """Note what the agent made of a hint."""
@@ -95,7 +94,7 @@ class Hinting:
         *,
         text: str = "",
         vector: Vector | None = None,
-        objection: str | None = None,
+        objection: ObjectionType | None = None,
         lead_kind: tuple[tuple[str, str], ...] = (),
         engagement: float | None = None,
     ) -> Question:
@@ -106,7 +105,7 @@ class Hinting:
             text=text,
             vector=vector,
             phase=phase,
-            objection=objection,  # type: ignore[arg-type]
+            objection=objection,
             lead_kind=lead_kind,
             engagement=engagement,
         )

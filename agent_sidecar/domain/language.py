@@ -62,8 +62,8 @@ class _Closest:
         self.matrix = np.stack(rows) if rows else None
 
     def each(self, vector: Vector | None) -> dict[str, float]:
-        """Return the best cosine per group; empty without vectors."""
-        if vector is None or self.matrix is None:
+        """Return the best cosine per group; empty without vectors, or for one of another model."""
+        if vector is None or self.matrix is None or vector.size != self.matrix.shape[1]:
             return {}
         best: dict[str, float] = {}
         for name, closeness in zip(self.names, (self.matrix @ vector).tolist(), strict=True):

@@ -2,7 +2,8 @@
 
 A final line waits for its vector, and every later line waits with it, so that what a line means
 never depends on which vector was computed first. Speech that no line claims within `LINE_GRACE_S`
-of call time becomes a segment of its own, scored by its sound alone.
+of call time becomes a segment of its own, scored by its sound alone; it comes after the lines that
+were said meanwhile, which could not wait for it.
 """
 
 from collections import deque
@@ -15,11 +16,17 @@ from agent_sidecar.domain.record import Acoustics
 from agent_sidecar.domain.types import Party
 from agent_sidecar.domain.words import tokens
 
-# a final that repeats the party's last one within this is the same line
+# a final that repeats the party's last one within this is the same line ...
 REPEAT_S = 5.0
+# ... but people do say “yes” twice: one of so few words must follow at once
+SHORT_WORDS, SHORT_REPEAT_S = 3, 1.0
 LINE_GRACE_S = 6.0
+# a line's time is that of its recognition: its speech began and ended at most this much later
+CLAIM_S = 1.0
 # a usual pace: what a line without audio is assumed to have taken
 WORDS_PER_S = 2.7
+# a faster pace than anybody's: the line's words were not all in the speech that it claimed
+FASTEST_WPM = 400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,18 +58,17 @@ class LineJoiner:
         self._started_at = started_at
         self._waiting: deque[_Waiting] = deque()
         self._speech: dict[Party, list[SpeechHeard]] = {}
-        self._last: dict[Party, tuple[str, datetime]] = {}
+        self._last: dict[Party, tuple[list[str], datetime]] = {}
+        # call time at which each party's last line ended
+        self._told_s: dict[Party, float] = {}
         self._seen: set[str] = set()
 
     def hear(self, line: LineHeard) -> bool:
         """Take a final line; False when it only repeats one."""
-        text = " ".join(tokens(line.text))
-        last_text, last_at = self._last.get(line.party, ("", line.at))
-        repeats = text == last_text and abs((line.at - last_at).total_seconds()) <= REPEAT_S
-        if line.line_id in self._seen or repeats or not line.text.strip():
+        if line.line_id in self._seen or not line.text.strip() or self._repeats(line):
             return False
         self._seen.add(line.line_id)
-        self._last[line.party] = (text, line.at)
+        self._last[line.party] = (_words(line), line.at)
         self._waiting.append(_Waiting(line))
         return True
 
@@ -73,7 +79,14 @@ class LineJoiner:
                 waiting.embedded, waiting.vector = True, event.vector
 
     def hear_speech(self, speech: SpeechHeard) -> None:
-        """Take a stretch of speech."""
+        """Take a stretch of speech.
+
+        What a line has told already is dropped: words come before the end of speech is certain, and
+        do not wait for it.
+        """
+        told_s = self._told_s.get(speech.party)
+        if told_s is not None and speech.start_s <= told_s and speech.end_s <= told_s + CLAIM_S:
+            return
         self._speech.setdefault(speech.party, []).append(speech)
 
     def unembedded(self) -> Iterator[LineHeard]:
@@ -90,8 +103,11 @@ class LineJoiner:
 
     def _join(self, line: LineHeard, vector: bytes | None) -> Utterance:
         end_s = max(0.0, (line.at - self._started_at).total_seconds())
+        self._told_s[line.party] = max(end_s, self._told_s.get(line.party, 0.0))
         words = len(tokens(line.text))
-        heard = [s for s in self._speech.pop(line.party, []) if s.start_s <= end_s + 1.0]
+        waiting = self._speech.pop(line.party, [])
+        heard = [s for s in waiting if s.start_s <= end_s + CLAIM_S]
+        self._speech[line.party] = [s for s in waiting if s.start_s > end_s + CLAIM_S]
         acoustics = _together(heard, words) if heard else None
         start_s = heard[0].start_s if heard else max(0.0, end_s - words / WORDS_PER_S)
         return Utterance(
@@ -106,18 +122,31 @@ class LineJoiner:
             word_count=words,
         )
 
+    def _repeats(self, line: LineHeard) -> bool:
+        words = _words(line)
+        last, last_at = self._last.get(line.party, (None, line.at))
+        within_s = SHORT_REPEAT_S if len(words) <= SHORT_WORDS else REPEAT_S
+        return words == last and abs((line.at - last_at).total_seconds()) <= within_s
+
     def _unclaimed(self, now_s: float) -> Iterator[Utterance]:
+        due: list[SpeechHeard] = []
         for party, heard in self._speech.items():
-            while heard and heard[0].end_s + LINE_GRACE_S <= now_s:
-                speech = heard.pop(0)
-                yield Utterance(
-                    party=party,
-                    text="",
-                    at=self._started_at + timedelta(seconds=speech.end_s),
-                    start_s=speech.start_s,
-                    end_s=speech.end_s,
-                    acoustics=speech.acoustics,
-                )
+            due += [s for s in heard if s.end_s + LINE_GRACE_S <= now_s]
+            self._speech[party] = [s for s in heard if s.end_s + LINE_GRACE_S > now_s]
+        for speech in sorted(due, key=lambda speech: speech.end_s):
+            yield Utterance(
+                party=speech.party,
+                text="",
+                at=self._started_at + timedelta(seconds=speech.end_s),
+                start_s=speech.start_s,
+                end_s=speech.end_s,
+                acoustics=speech.acoustics,
+            )
+
+
+def _words(line: LineHeard) -> list[str]:
+    """Return what a repetition has in common; words of another script count as they are."""
+    return tokens(line.text) or line.text.split()
 
 
 def _together(heard: list[SpeechHeard], words: int) -> Acoustics:
@@ -130,10 +159,12 @@ def _together(heard: list[SpeechHeard], words: int) -> Acoustics:
         weight = sum(w for _, w in known)
         return round(sum(v * w for v, w in known) / weight, 3) if weight else None
 
+    pace_wpm = round(60.0 * words / talk_s, 1) if talk_s else None
+    pauses = [sound.pause_s for sound in sounds if sound.pause_s is not None]
     return Acoustics(
         tonal_shift_st=mean("tonal_shift_st"),
-        pace_wpm=round(60.0 * words / talk_s, 1) if talk_s else None,
-        pause_s=round(sum(sound.pause_s or 0.0 for sound in sounds), 3),
+        pace_wpm=pace_wpm if pace_wpm is None or pace_wpm <= FASTEST_WPM else None,
+        pause_s=round(sum(pauses), 3) if pauses else None,
         volume_dbfs=mean("volume_dbfs"),
         response_latency_s=sounds[0].response_latency_s,
         overtalk_s=round(sum(sound.overtalk_s for sound in sounds), 3),

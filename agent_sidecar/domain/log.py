@@ -12,6 +12,7 @@ from agent_sidecar.domain.record import (
     TranscriptSegment,
     TransferAttempt,
 )
+from agent_sidecar.domain.traits import TraitsHeard
 from agent_sidecar.domain.types import HintId, Lead, Leg, LegId, TransferId
 
 
@@ -40,6 +41,7 @@ class CallLog:
     machine: bool = False
     segments: list[TranscriptSegment] = field(default_factory=list)
     progression: list[float] = field(default_factory=list)
+    traits: TraitsHeard = field(default_factory=TraitsHeard)
     moments: list[KeyMoment] = field(default_factory=list)
     hints: dict[HintId, HintShown] = field(default_factory=dict)
     transfers: dict[TransferId, TransferAttempt] = field(default_factory=dict)
@@ -73,3 +75,11 @@ class CallLog:
     def bridged(self) -> bool:
         """A closer has been proven to talk to the prospect."""
         return any(t.outcome == "bridged" for t in self.transfers.values())
+
+    @property
+    def is_with_agent(self) -> bool:
+        """The agent can still do something: nobody hung up, and no closer talks to the prospect."""
+        with_closer = any(
+            t.bridged_at is not None and t.completed_at is None for t in self.transfers.values()
+        )
+        return self.hung_up_at is None and self.closed_at is None and not with_closer

@@ -5,9 +5,16 @@ from dataclasses import replace
 from agent_sidecar.domain.log import CallLog
 from agent_sidecar.domain.playbook import Playbook
 from agent_sidecar.domain.record import FinalStatus, Outcome, Result
+from agent_sidecar.domain.words import Phrases
 
 # a prospect who hangs up in an earlier phase has abandoned the call
 ABANDONED_BEFORE_PHASE = 6
+# with these a prospect agrees on a next time, or asks for one
+_NEXT_TIME = Phrases(
+    f"{what} {when}"
+    for what in ("call me", "call back", "try me", "talk", "talk to you", "speak", "speak to you")
+    for when in ("back", "again", "later", "tomorrow", "next week", "next month")
+)
 _RESULTS: dict[FinalStatus, Result] = {
     "hot_transfer": "transferred",
     "video_sent": "qualified",
@@ -30,10 +37,11 @@ _QUALIFIED: dict[FinalStatus, bool | None] = {
 
 def conclude(log: CallLog, playbook: Playbook) -> Outcome:
     """Return the outcome of a finished call."""
+    ends = _used_ends(log, playbook)
     if log.posted is not None:
         status, qualified = log.posted
     else:
-        status, qualified = _final_status(log, playbook), None
+        status, qualified = _final_status(log, ends), None
     outcome = outcome_of(
         status,
         qualified=qualified,
@@ -41,7 +49,7 @@ def conclude(log: CallLog, playbook: Playbook) -> Outcome:
         playbook=playbook,
         posted=log.posted is not None,
     )
-    return replace(outcome, booked="booking" in _used_ends(log, playbook))
+    return replace(outcome, booked="booking" in ends)
 
 
 def outcome_of(
@@ -60,15 +68,14 @@ def outcome_of(
     return Outcome(final_status=status, result=_RESULTS[status], qualified=qualified, posted=posted)
 
 
-def _final_status(log: CallLog, playbook: Playbook) -> FinalStatus:
+def _final_status(log: CallLog, ends: set[str]) -> FinalStatus:
     if log.bridged:
         return "hot_transfer"
     if log.machine or (log.answered_at is None and not log.segments):
         return "no_answer"
-    ends = _used_ends(log, playbook)
     if "video" in ends:
         return "video_sent"
-    if "booking" in ends:
+    if "booking" in ends or _agreed_on_next_time(log):
         return "follow_up"
     if log.refused:
         return "disqualified"
@@ -76,6 +83,13 @@ def _final_status(log: CallLog, playbook: Playbook) -> FinalStatus:
     if log.hangup_source == "callee" and reached < ABANDONED_BEFORE_PHASE:
         return "abandoned"
     return "unknown"
+
+
+def _agreed_on_next_time(log: CallLog) -> bool:
+    """Say whether the prospect named a next time; not if he wants no call any more."""
+    if log.refused:
+        return False
+    return any(s.speaker == "prospect" and _NEXT_TIME.find(s.text) for s in log.segments)
 
 
 def _used_ends(log: CallLog, playbook: Playbook) -> set[str]:

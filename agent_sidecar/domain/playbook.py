@@ -9,6 +9,7 @@ from datetime import time
 from typing import Literal
 
 from agent_sidecar.domain.types import ObjectionType, StrategyName
+from agent_sidecar.domain.zones import zone_named
 
 PHASES = 12
 
@@ -182,10 +183,10 @@ def _strategy_mistakes(playbook: Playbook) -> Iterator[Mistake]:
                 text=f"the strategy {strategy.name!r} is there twice; rename one",
             )
         seen.add(strategy.name)
-        if not strategy.say:
+        if not strategy.say or not all(text.strip() for text in strategy.say):
             yield Mistake(
                 path=("strategies", index, "say"),
-                text=f"the strategy {strategy.name!r} has nothing to say; add a sentence",
+                text=f"the strategy {strategy.name!r} has an empty `say`; add a sentence",
             )
         for unknown in sorted(set(strategy.objections) - objections):
             yield Mistake(
@@ -222,7 +223,20 @@ def _objection_mistakes(playbook: Playbook) -> Iterator[Mistake]:
 def _closer_mistakes(playbook: Playbook) -> Iterator[Mistake]:
     if not playbook.closers:
         yield Mistake(path=("closers",), text="there must be at least one closer")
+    seen: set[str] = set()
     for index, closer in enumerate(playbook.closers):
+        if closer.name in seen:
+            yield Mistake(
+                path=("closers", index, "name"),
+                text=f"the closer {closer.name!r} is there twice; rename one",
+            )
+        seen.add(closer.name)
+        if zone_named(closer.timezone) is None:
+            yield Mistake(
+                path=("closers", index, "timezone"),
+                text=f"the timezone {closer.timezone!r} of {closer.name} does not exist;"
+                " give an IANA name such as America/New_York",
+            )
         for place, window in enumerate(closer.hours):
             if not 0 <= window.day_of_week <= 6:
                 yield Mistake(

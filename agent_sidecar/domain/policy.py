@@ -1,8 +1,9 @@
 """When to ask for hints, when to show one, when to propose the transfer: all in call time.
 
 Silence is an answer: a moment that is not worth a hint gets none, and no more than the playbook's
-cap per minute are shown. A transfer needs engagement that stays high (with hysteresis), or a
-prospect who asks for the next step or a person, in a phase that allows it; one at a time.
+cap per minute are shown, whatever they are for. A transfer needs engagement that stays high (with
+hysteresis), or a prospect who asks for the next step or a person, in a phase that allows it; one at
+a time.
 """
 
 from collections import deque
@@ -41,22 +42,26 @@ class HintPolicy:
 
     def wants_hints(self, moment: Moment) -> bool:
         """Say whether to ask now what has worked."""
-        return self._may_show(moment.at_s) and _is_worth_it(moment)
+        return self._may_show(moment.at_s, urgent=False) and _is_worth_it(moment)
 
-    def show(self, at_s: float) -> bool:
-        """Say whether a hint may be shown now; if so, it counts as shown."""
-        if not self._may_show(at_s):
+    def show(self, at_s: float, *, urgent: bool = False) -> bool:
+        """Say whether a hint may be shown now; if so, it counts as shown.
+
+        An urgent one answers what we did ourselves, so it does not wait for the cool-down.
+        """
+        if not self._may_show(at_s, urgent=urgent):
             return False
         self._shown_at_s.append(at_s)
         return True
 
-    def _may_show(self, at_s: float) -> bool:
+    def _may_show(self, at_s: float, *, urgent: bool) -> bool:
         shown = self._shown_at_s
         while shown and shown[0] <= at_s - 60.0:
             shown.popleft()
         if len(shown) >= self._thresholds.hints_per_minute:
             return False
-        return not shown or at_s - shown[-1] >= self._thresholds.hint_cool_down_s
+        cool_down_s = 0.0 if urgent else self._thresholds.hint_cool_down_s
+        return not shown or at_s - shown[-1] >= cool_down_s
 
 
 def _is_worth_it(moment: Moment) -> bool:
@@ -106,7 +111,7 @@ class TransferPolicy:
         """Remember how the attempt ended; another is possible after the cool-down."""
         self._running = False
         self._high_segments = 0
-        self._over = outcome in FINAL_OUTCOMES
+        self._over = self._over or outcome in FINAL_OUTCOMES
         self._again_at_s = at_s + self._playbook.thresholds.transfer_cool_down_s
 
     def veto(self) -> None:

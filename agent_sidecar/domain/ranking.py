@@ -88,7 +88,8 @@ def _judge(
     chance = min(0.95, max(0.02, prior))
     for row in rows:
         chance = (row.lifted + PRIOR_TRIES * chance) / (row.tried + PRIOR_TRIES)
-    telling = rows[-1] if rows else None
+    # the narrowest scope in which it has been tried
+    telling = next((row for row in reversed(rows) if row.tried), None)
     proven = candidate is not None and candidate.origin == "proven"
     return Ranked(
         strategy=strategy,
@@ -108,7 +109,7 @@ def _reasons(
     *,
     fits_objection: bool,
 ) -> Iterable[str]:
-    if telling is not None and telling.tried:
+    if telling is not None:
         about = scope_in_words(telling.scope)
         yield f"lifted {telling.lifted} of {telling.tried} {about}, {telling.won} qualified"
     if fits_objection:

@@ -33,6 +33,7 @@ FinalStatus = Literal[
 ]
 # the second version of the story's outcome, stored beside `final_status`
 Result = Literal["transferred", "qualified", "callback", "not_qualified", "no_answer"]
+PhaseOutcome = Literal["objection", "positive", "advanced", "stalled"]
 TransferOutcome = Literal[
     "bridged",
     "declined",
@@ -62,6 +63,7 @@ class Acoustics:
     volume_dbfs: float | None = None
     # from the end of the other's speech to the start of this
     response_latency_s: float | None = None
+    # talked into the other's speech, which had begun before
     overtalk_s: float = 0.0
     talk_s: float = 0.0
 
@@ -104,7 +106,7 @@ class PhaseVisit:
     phase: int
     start_at: datetime
     end_at: datetime
-    outcome: Literal["objection", "positive", "advanced", "stalled"]
+    outcome: PhaseOutcome
     notes: str
 
 

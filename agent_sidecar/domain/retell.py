@@ -1,10 +1,12 @@
 """The story of a closed call: everything its record says, from what its log has kept."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from zoneinfo import ZoneInfo
+from itertools import groupby
 
 from agent_sidecar.domain.credits import credit_moves, find_patterns, follow_objections
+from agent_sidecar.domain.engagement import NEUTRAL
 from agent_sidecar.domain.log import CallLog
 from agent_sidecar.domain.outcome import conclude
 from agent_sidecar.domain.playbook import Playbook
@@ -16,15 +18,31 @@ from agent_sidecar.domain.record import (
     KeyPhrase,
     Learnt,
     ObjectionMet,
+    PhaseOutcome,
     PhaseVisit,
     TranscriptSegment,
     Voice,
 )
-from agent_sidecar.domain.traits import level, read_traits
+from agent_sidecar.domain.traits import level
 from agent_sidecar.domain.words import key_phrases
+from agent_sidecar.domain.zones import zone_named
 
 # a rise of the call's score within a phase that makes it a positive one
 POSITIVE_RISE = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stretch:
+    """A stretch of the call in one phase; the call's score before it and at its end."""
+
+    phase: int
+    start_at: datetime
+    end_at: datetime
+    before: float
+    after: float
+
+    def holds(self, objection: ObjectionMet) -> bool:
+        return self.phase == objection.phase and self.start_at <= objection.at <= self.end_at
 
 
 def make_record(log: CallLog, playbook: Playbook, configuration: Configuration) -> CallRecord:
@@ -32,7 +50,7 @@ def make_record(log: CallLog, playbook: Playbook, configuration: Configuration) 
     segments = tuple(log.segments)
     objections = tuple(follow_objections(segments))
     moves = tuple(credit_moves(segments))
-    flow = tuple(_flow(segments, objections, playbook))
+    stretches = _stretches(segments)
     prospect = [s for s in segments if s.speaker == "prospect"]
     ended_at = log.closed_at or log.last_at or log.opened.at
     local = _local(log.opened.at, log.lead.timezone)
@@ -43,7 +61,7 @@ def make_record(log: CallLog, playbook: Playbook, configuration: Configuration) 
         external_id=log.opened.external_id,
         lead=log.lead,
         lead_kind=lead_kind_of(log, playbook),
-        traits=read_traits(segments),
+        traits=log.traits.read(),
         agent=log.opened.agent,
         legs=tuple(log.legs.values()),
         started_at=log.opened.at,
@@ -55,7 +73,7 @@ def make_record(log: CallLog, playbook: Playbook, configuration: Configuration) 
         engagement=log.progression[-1] if log.progression else None,
         progression=tuple(log.progression),
         phase_reached=max((s.phase for s in segments), default=1),
-        flow=flow,
+        flow=tuple(_flow(stretches, objections, playbook)),
         key_phrases=tuple(_key_phrases(segments)),
         key_moments=tuple(sorted(log.moments, key=lambda moment: moment.at)),
         objections=objections,
@@ -66,7 +84,7 @@ def make_record(log: CallLog, playbook: Playbook, configuration: Configuration) 
         transfers=tuple(log.transfers.values()),
         credits=moves,
         patterns=tuple(find_patterns(segments, objections)),
-        learnt=_learnt(log, moves, objections, flow),
+        learnt=_learnt(log, moves, objections, stretches),
         voice=_voice(prospect),
         question_count=sum(s.questions for s in prospect),
         interruptions=log.interruptions,
@@ -74,8 +92,8 @@ def make_record(log: CallLog, playbook: Playbook, configuration: Configuration) 
         outcome=conclude(log, playbook),
         closer_available=log.closer_now if decided is None else decided,
         closer=log.closer or playbook.closers[0].name,
-        time_of_day=_time_of_day(local) if log.lead.timezone else "unknown",
-        day_of_week=(local.weekday() + 1) % 7,
+        time_of_day=_time_of_day(local) if local else "unknown",
+        day_of_week=(local or log.opened.at).isoweekday() % 7,
         configuration=configuration,
         recording=log.recording,
         frames_lost=log.frames_lost,
@@ -84,7 +102,7 @@ def make_record(log: CallLog, playbook: Playbook, configuration: Configuration) 
 
 def lead_kind_of(log: CallLog, playbook: Playbook) -> tuple[tuple[str, str], ...]:
     """Return the known fields that make this lead's kind, in the playbook's order."""
-    traits = read_traits(log.segments)
+    traits = log.traits.read()
     heard = {"motivation": level(traits.motivation), "scepticism": level(traits.scepticism)}
     kind = []
     for name in playbook.lead_kind:
@@ -94,38 +112,49 @@ def lead_kind_of(log: CallLog, playbook: Playbook) -> tuple[tuple[str, str], ...
     return tuple(kind)
 
 
-def _flow(
-    segments: Sequence[TranscriptSegment], objections: Sequence[ObjectionMet], playbook: Playbook
-) -> Iterator[PhaseVisit]:
-    stretches: list[list[TranscriptSegment]] = []
-    for segment in segments:
-        if stretches and stretches[-1][-1].phase == segment.phase:
-            stretches[-1].append(segment)
-        else:
-            stretches.append([segment])
-    score = 50.0
-    for index, stretch in enumerate(stretches):
-        scores = [s.call_engagement for s in stretch if s.call_engagement is not None]
-        before, score = score, scores[-1] if scores else score
-        start, end, phase = stretch[0].at, stretch[-1].at, stretch[0].phase
-        left = [o.type for o in objections if start <= o.at <= end and not o.resolved]
-        name = playbook.phase(phase).name
-        later = any(s[0].phase > phase for s in stretches[index + 1 :])
-        if left:
-            outcome, why = "objection", f"“{left[0]}” was left open"
-        elif score - before >= POSITIVE_RISE:
-            outcome, why = "positive", f"engagement rose from {before:.0f} to {score:.0f}"
-        elif later:
-            outcome, why = "advanced", "a later phase followed"
-        else:
-            outcome, why = "stalled", "no later phase followed"
-        yield PhaseVisit(
-            phase=phase,
-            start_at=start,
-            end_at=end,
-            outcome=outcome,  # type: ignore[arg-type]  # one of the four literals above
-            notes=f"{name.capitalize()}: {why}.",
+def _stretches(segments: Sequence[TranscriptSegment]) -> list[_Stretch]:
+    after = NEUTRAL
+    out: list[_Stretch] = []
+    for phase, group in groupby(segments, key=lambda segment: segment.phase):
+        said = list(group)
+        scores = [s.call_engagement for s in said if s.call_engagement is not None]
+        before, after = after, scores[-1] if scores else after
+        times = [s.at for s in said]
+        out.append(
+            _Stretch(
+                phase=phase, start_at=min(times), end_at=max(times), before=before, after=after
+            )
         )
+    return out
+
+
+def _flow(
+    stretches: Sequence[_Stretch], objections: Sequence[ObjectionMet], playbook: Playbook
+) -> Iterator[PhaseVisit]:
+    last = {stretch.phase: index for index, stretch in enumerate(stretches)}
+    for index, stretch in enumerate(stretches):
+        left = next((o.type for o in objections if stretch.holds(o) and not o.resolved), None)
+        is_followed = any(at > index for phase, at in last.items() if phase > stretch.phase)
+        outcome, why = _judge(stretch, left_open=left, is_followed=is_followed)
+        yield PhaseVisit(
+            phase=stretch.phase,
+            start_at=stretch.start_at,
+            end_at=stretch.end_at,
+            outcome=outcome,
+            notes=f"{playbook.phase(stretch.phase).name.capitalize()}: {why}.",
+        )
+
+
+def _judge(
+    stretch: _Stretch, *, left_open: str | None, is_followed: bool
+) -> tuple[PhaseOutcome, str]:
+    if left_open is not None:
+        return "objection", f"“{left_open}” was left open"
+    if stretch.after - stretch.before >= POSITIVE_RISE:
+        return "positive", f"engagement rose from {stretch.before:.0f} to {stretch.after:.0f}"
+    if is_followed:
+        return "advanced", "a later phase followed"
+    return "stalled", "no later phase followed"
 
 
 def _key_phrases(segments: Sequence[TranscriptSegment]) -> Iterator[KeyPhrase]:
@@ -144,10 +173,11 @@ def _learnt(
     log: CallLog,
     moves: Sequence[Credit],
     objections: Sequence[ObjectionMet],
-    flow: Sequence[PhaseVisit],
+    stretches: Sequence[_Stretch],
 ) -> Learnt:
     rises = [moment for moment in log.moments if moment.kind == "rise"]
-    areas = [f"phase {visit.phase}: {visit.notes}" for visit in flow if visit.outcome == "stalled"]
+    said = (_said_before(log.segments, moment.at) for moment in rises)
+    areas = [f"phase {phase}: engagement fell by {fall:.0f}" for phase, fall in _falls(stretches)]
     areas += [f"objection left open: {o.type}" for o in objections if not o.resolved]
     areas += [
         f"dismissed although it worked {shown.hint.lifted} of {shown.hint.tried} times:"
@@ -160,16 +190,25 @@ def _learnt(
         objection_handling=tuple(
             f"{o.type} -> {o.strategy}" for o in objections if o.resolved and o.strategy
         ),
-        engagement_triggers=tuple(_said_before(log.segments, m.at) for m in rises),
+        engagement_triggers=tuple(words for words in said if words is not None),
         improvement_areas=tuple(dict.fromkeys(areas)),
     )
 
 
-def _said_before(segments: Sequence[TranscriptSegment], at: datetime) -> str:
-    """Return the agent's last words before a moment; his own words when the agent said none."""
-    said = [s.text for s in segments if s.at <= at and s.text]
-    agent = [s.text for s in segments if s.at <= at and s.text and s.speaker == "agent"]
-    return agent[-1] if agent else said[-1]
+def _falls(stretches: Sequence[_Stretch]) -> Iterator[tuple[int, float]]:
+    """Yield the phases in which the call's score fell, all visits taken together."""
+    changes: dict[int, float] = {}
+    for stretch in stretches:
+        change = stretch.after - stretch.before
+        changes[stretch.phase] = changes.get(stretch.phase, 0.0) + change
+    yield from ((phase, -change) for phase, change in sorted(changes.items()) if change <= -1.0)
+
+
+def _said_before(segments: Sequence[TranscriptSegment], at: datetime) -> str | None:
+    """Return the agent's last words before a moment; without any, whoever spoke last."""
+    before = [s for s in segments if s.at <= at and s.text]
+    agent = next((s.text for s in reversed(before) if s.speaker == "agent"), None)
+    return agent or (before[-1].text if before else None)
 
 
 def _voice(prospect: Sequence[TranscriptSegment]) -> Voice:
@@ -187,14 +226,10 @@ def _voice(prospect: Sequence[TranscriptSegment]) -> Voice:
     )
 
 
-def _local(at: datetime, timezone: str | None) -> datetime:
-    """Return a time as the lead's clock shows it; an unknown zone counts as none."""
-    if not timezone:
-        return at
-    try:
-        return at.astimezone(ZoneInfo(timezone))
-    except (KeyError, ValueError):
-        return at
+def _local(at: datetime, timezone: str | None) -> datetime | None:
+    """Return a time as the lead's clock shows it; None without a zone, or with one unknown."""
+    zone = zone_named(timezone or "")
+    return at.astimezone(zone) if zone else None
 
 
 def _time_of_day(local: datetime) -> str:

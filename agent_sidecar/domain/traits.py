@@ -1,12 +1,15 @@
 """What a lead's own lines tell about him, 0..1 each; None until enough was heard."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from agent_sidecar.domain.record import LeadTraits, TranscriptSegment
 from agent_sidecar.domain.words import Phrases, tokens
 
 # lines from which a trait is worth stating
 ENOUGH_LINES = 3
+# sentiment from which a line is warm
+WARM = 0.25
 # words a minute of a slow and of a fast speaker
 SLOW_WPM, FAST_WPM = 110.0, 210.0
 
@@ -21,30 +24,65 @@ _TECHNICAL = frozenset(
 )
 
 
-def read_traits(segments: Sequence[TranscriptSegment]) -> LeadTraits:
-    """Read the traits from the prospect's segments of one call."""
-    lines = [s for s in segments if s.speaker == "prospect" and s.text]
-    paces = [
-        s.acoustics.pace_wpm
-        for s in lines
-        if s.acoustics is not None and s.acoustics.pace_wpm is not None
-    ]
-    pace = None
-    if paces:
-        mean = sum(paces) / len(paces)
-        pace = _unit((mean - SLOW_WPM) / (FAST_WPM - SLOW_WPM))
-    if len(lines) < ENOUGH_LINES:
-        return LeadTraits(pace=pace)
-    words = [word for line in lines for word in tokens(line.text)]
-    return LeadTraits(
-        # lines that pull: warm, asking, or naming a next step
-        motivation=_share(lines, [s.sentiment > 0.25 or s.questions > 0 for s in lines]),
-        scepticism=_unit(2 * sum(s.objection in _SCEPTICAL for s in lines) / len(lines)),
-        urgency=_unit(3 * sum(bool(_URGENT.find(s.text)) for s in lines) / len(lines)),
-        pace=pace,
-        formality=_balance(words, _FORMAL, _CASUAL),
-        technical_comfort=_comfort(lines),
-    )
+@dataclass(slots=True)
+class TraitsHeard:
+    """What was counted of a lead's lines so far: each is read once, however long the call."""
+
+    lines: int = 0
+    # lines that pull: warm, asking, or naming a next step
+    pulling: int = 0
+    sceptical: int = 0
+    urgent: int = 0
+    formal_words: int = 0
+    casual_words: int = 0
+    technical: int = 0
+    technical_mood: float = 0.0
+    paced: int = 0
+    pace_wpm: float = 0.0
+
+    def hear(self, segment: TranscriptSegment) -> None:
+        """Count one segment; only the prospect's words tell about him."""
+        if segment.speaker != "prospect" or not segment.text:
+            return
+        words = set(tokens(segment.text))
+        self.lines += 1
+        self.pulling += segment.sentiment > WARM or segment.questions > 0
+        self.sceptical += segment.objection in _SCEPTICAL
+        self.urgent += bool(_URGENT.find(segment.text))
+        self.formal_words += len(words & _FORMAL)
+        self.casual_words += len(words & _CASUAL)
+        if words & _TECHNICAL:
+            self.technical += 1
+            self.technical_mood += segment.sentiment - 0.5 * (segment.objection == "experience")
+        if segment.acoustics is not None and segment.acoustics.pace_wpm is not None:
+            self.paced += 1
+            self.pace_wpm += segment.acoustics.pace_wpm
+
+    def read(self) -> LeadTraits:
+        """Return the traits as far as enough was heard."""
+        pace = None
+        if self.paced:
+            pace = _unit((self.pace_wpm / self.paced - SLOW_WPM) / (FAST_WPM - SLOW_WPM))
+        if self.lines < ENOUGH_LINES:
+            return LeadTraits(pace=pace)
+        manner = self.formal_words + self.casual_words
+        mood = self.technical_mood / self.technical if self.technical else None
+        return LeadTraits(
+            motivation=_unit(self.pulling / self.lines),
+            scepticism=_unit(2 * self.sceptical / self.lines),
+            urgency=_unit(3 * self.urgent / self.lines),
+            pace=pace,
+            formality=_unit(self.formal_words / manner) if manner else None,
+            technical_comfort=None if mood is None else _unit(0.5 + mood / 2),
+        )
+
+
+def read_traits(segments: Iterable[TranscriptSegment]) -> LeadTraits:
+    """Read the traits from the segments of one call."""
+    heard = TraitsHeard()
+    for segment in segments:
+        heard.hear(segment)
+    return heard.read()
 
 
 def level(value: float | None) -> str | None:
@@ -52,24 +90,6 @@ def level(value: float | None) -> str | None:
     if value is None:
         return None
     return "low" if value < 1 / 3 else "mid" if value < 2 / 3 else "high"
-
-
-def _comfort(lines: Sequence[TranscriptSegment]) -> float | None:
-    """Return how a lead speaks of technical things; None: he does not."""
-    about = [s for s in lines if _TECHNICAL & set(tokens(s.text))]
-    if not about:
-        return None
-    mean = sum(s.sentiment - (0.5 if s.objection == "experience" else 0.0) for s in about)
-    return _unit(0.5 + mean / len(about) / 2)
-
-
-def _balance(words: Sequence[str], more: frozenset[str], less: frozenset[str]) -> float | None:
-    for_it, against = sum(w in more for w in words), sum(w in less for w in words)
-    return round(for_it / (for_it + against), 3) if for_it + against else None
-
-
-def _share(lines: Sequence[TranscriptSegment], hits: Sequence[bool]) -> float:
-    return round(sum(hits) / len(lines), 3)
 
 
 def _unit(value: float) -> float:

@@ -22,13 +22,9 @@ class Attacher:
 
     def __init__(self, control: CallControl | None, media_url: Callable[[], str]) -> None:
         """`media_url` is our media socket's address, known once the port is open."""
-        self._control = control
+        # None: no Telnyx account is set
+        self.control = control
         self._media_url = media_url
-
-    @property
-    def can_command(self) -> bool:
-        """A Telnyx account is set."""
-        return self._control is not None
 
     def stream_url(self, token: str) -> str:
         """Return the address that lets one media stream in."""
@@ -36,7 +32,7 @@ class Attacher:
 
     async def start(self, leg_id: LegId, token: str) -> tuple[bool, bool, tuple[Problem, ...]]:
         """Start both at once; return whether each works, and what does not and why."""
-        control = self._control
+        control = self.control
         if control is None:
             missing = "no Telnyx account is set: set SIDECAR_TELNYX_API_KEY, or attach passively"
             return False, False, (missing,)
@@ -52,7 +48,7 @@ class Attacher:
 
     async def start_stream(self, leg_id: LegId, token: str) -> Problem | None:
         """Start the media stream; return why it does not work."""
-        control, url = self._control, self.stream_url(token)
+        control, url = self.control, self.stream_url(token)
         if control is None:
             return "no Telnyx account is set"
         return await _twice(
@@ -62,9 +58,9 @@ class Attacher:
 
     async def stop(self, leg_id: LegId) -> None:
         """Stop both; a leg that is gone needs no stopping."""
-        if self._control is None:
+        if self.control is None:
             return
-        for stop in (self._control.stop_stream, self._control.stop_transcription):
+        for stop in (self.control.stop_stream, self.control.stop_transcription):
             try:
                 await stop(leg_id, command_id=_new_command())
             except (CommandRefused, CommandUncertain) as exc:
@@ -72,10 +68,10 @@ class Attacher:
 
     async def is_alive(self, leg_id: LegId) -> bool | None:
         """Ask whether the leg still lives; None: nobody knows."""
-        if self._control is None:
+        if self.control is None:
             return None
         try:
-            return await self._control.is_alive(leg_id)
+            return await self.control.is_alive(leg_id)
         except (CommandRefused, CommandUncertain) as exc:
             log.warning("leg_not_asked", error=str(exc))
             return None

@@ -60,9 +60,6 @@ class Registry:
 
     def __init__(self, parts: RegistryParts) -> None:
         self._parts = parts
-        self._transfer_parts = replace(
-            parts.transfer, bind=self._bind_closer, caller_number=self._caller_number
-        )
         self._calls: dict[CallId, LiveCall] = {}
         self._legs: dict[LegId, tuple[LiveCall, Party]] = {}
         self._transfers: dict[str, Transfer] = {}
@@ -319,7 +316,7 @@ class Registry:
             log.warning("attach_incomplete", call_id=attached.call_id, problems=attached.problems)
 
     def _start_transfer(self, call: LiveCall, start: ev.StartTransfer) -> Transfer:
-        transfer = Transfer(start, call, self._transfer_parts)
+        transfer = Transfer(start, call, self._parts.transfer, self)
         self._transfers[start.transfer_id] = transfer
         return transfer
 
@@ -331,17 +328,17 @@ class Registry:
         transfer = self._transfers.get(transfer_id)
         if call is None or transfer is None:
             return None
-        self._bind_closer(leg_id, call, transfer)
+        self.bind_closer(leg_id, call, transfer)
         return self._legs[leg_id]
 
-    def _bind_closer(self, leg_id: LegId, call: LiveCall, transfer: Transfer) -> None:
+    def bind_closer(self, leg_id: LegId, call: LiveCall, transfer: Transfer) -> None:
         if leg_id not in self._legs:
             self._legs[leg_id] = (call, "closer")
             call.feed(
                 ev.LegJoined(at=call.now(), leg=Leg(leg_id=leg_id, party="closer"), answered=False)
             )
 
-    def _caller_number(self, leg_id: LegId) -> str | None:
+    def caller_number(self, leg_id: LegId) -> str | None:
         call = self.find(leg_id)
         known = self._numbers.get(call.call_id) if call else None
         return known or self._parts.caller_number

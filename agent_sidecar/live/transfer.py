@@ -12,8 +12,8 @@ prospect stays with the agent until `call.bridged`; whatever goes wrong before, 
 
 import asyncio
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
@@ -58,10 +58,18 @@ class TransferParts:
     clock: Clock
     ring_s: float
     accept_s: float
-    # our own number on the prospect's leg: what the closer sees
-    caller_number: Callable[[LegId], str | None]
-    # says that a leg belongs to this call's closer
-    bind: Callable[[LegId, LiveCall, "Transfer"], None]
+
+
+class Switchboard(Protocol):
+    """What a transfer needs of the registry."""
+
+    def caller_number(self, leg_id: LegId) -> str | None:
+        """Return our own number on the prospect's leg: what the closer sees."""
+        ...
+
+    def bind_closer(self, leg_id: LegId, call: LiveCall, transfer: "Transfer") -> None:
+        """Say that a leg belongs to this call's closer."""
+        ...
 
 
 class _Over(Exception):
@@ -76,7 +84,14 @@ class _Over(Exception):
 class Transfer:
     """One attempt to hand one prospect to one closer."""
 
-    def __init__(self, start: StartTransfer, call: LiveCall, parts: TransferParts) -> None:
+    def __init__(
+        self,
+        start: StartTransfer,
+        call: LiveCall,
+        parts: TransferParts,
+        switchboard: Switchboard,
+    ) -> None:
+        self._switchboard = switchboard
         self._start = start
         self._call = call
         self._parts = parts
@@ -143,7 +158,7 @@ class Transfer:
 
     async def _dial(self) -> LegId:
         prospect, number = self._call.leg_id, self._parts.closer.number
-        caller = self._parts.caller_number(prospect) if prospect else None
+        caller = self._switchboard.caller_number(prospect) if prospect else None
         if prospect is None or number is None or caller is None:
             raise _Over("failed", "our own number is not known: set SIDECAR_CALLER_NUMBER")
         command_id = await self._step("dialing", command=True)
@@ -158,7 +173,7 @@ class Transfer:
             command_id=command_id,
         )
         self._leg, self._leg_is_up = dialed.leg_id, True
-        self._parts.bind(dialed.leg_id, self._call, self)
+        self._switchboard.bind_closer(dialed.leg_id, self._call, self)
         return dialed.leg_id
 
     async def _wait_for_human(self) -> None:

@@ -7,6 +7,7 @@ goes on with text, and Telnyx may connect again.
 import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -28,8 +29,6 @@ log = structlog.get_logger()
 
 # often enough for proxies that end connections on which one direction is silent
 _PING_S: Final = 20.0
-# Telnyx's own close takes this long to arrive before we cut the line
-_CLOSE_S: Final = 2.0
 _CUSTOM_TOKENS: Final = ("token", "stream_auth_token")
 
 
@@ -54,7 +53,7 @@ class _MediaDoor:
             raise web.HTTPServiceUnavailable(text="too many media sockets wait to be let in")
         # no compression: the payload does not shrink, and every frame would pay for it
         socket = web.WebSocketResponse(
-            decode_text=False, compress=False, max_msg_size=limits.frame_bytes, timeout=_CLOSE_S
+            decode_text=False, compress=False, max_msg_size=limits.frame_bytes
         )
         if not socket.can_prepare(request).ok:
             raise web.HTTPUpgradeRequired(
@@ -68,7 +67,7 @@ class _MediaDoor:
                 stream = await self._admit(connection)
                 if stream is not None:
                     await connection.hear(stream)
-            except Exception:  # the call must outlive its stream
+            except Exception:  # one socket's trouble is its own
                 log.exception("media_failed")
                 self._parts.metrics.count("media_failed")
                 await close(socket, WSCloseCode.INTERNAL_ERROR, "internal error")
@@ -80,6 +79,13 @@ class _MediaDoor:
             return await connection.be_admitted()
         finally:
             self._waiting -= 1
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    reason: str
+    # how we close the socket; None: it is closed
+    code: WSCloseCode | None = None
 
 
 class _MediaConnection:
@@ -118,18 +124,22 @@ class _MediaConnection:
     async def hear(self, stream: MediaStream) -> None:
         """Hear the stream until its end, and say how it ended."""
         watch = asyncio.create_task(self._watch(stream), name="media:watch")
-        reason = "internal error"
+        end = _End("internal error", WSCloseCode.INTERNAL_ERROR)
         try:
-            reason = await self._receive(stream)
+            end = await self._receive(stream)
         finally:
-            watch.cancel()
-            stream.stopped(reason)
+            # before the closing handshake, which may take its time
+            stream.stopped(end.reason)
+            if not stream.superseded.is_set():
+                watch.cancel()
+        await asyncio.wait({watch})
+        await self._close(end)
 
     async def _first_start(self) -> StreamStart | None:
         while True:
             message = await self._socket.receive()
             if message.type is not WSMsgType.TEXT:
-                await self._end(message)
+                await self._close(self._end_of(message))
                 return None
             try:
                 frame = self._parts.decode_frame(message.data)
@@ -147,30 +157,27 @@ class _MediaConnection:
             if token := start.custom_parameters.get(name):
                 yield token
 
-    async def _receive(self, stream: MediaStream) -> str:
+    async def _receive(self, stream: MediaStream) -> _End:
         """Return why it ended. The loop is the hot path: 100 frames a second and call."""
         receive, decode, hear = self._socket.receive, self._parts.decode_frame, stream.receive
         malformed = 0
         while True:
             message = await receive()
             if message.type is not WSMsgType.TEXT:
-                return await self._end(message)
+                return self._end_of(message)
             try:
                 frame = decode(message.data)
             except FrameMalformed as exc:
                 malformed += 1
                 self._count_malformed(exc)
                 if malformed >= self._parts.limits.malformed_frames:
-                    reason = f"{malformed} malformed frames in a row"
-                    await close(self._socket, WSCloseCode.INVALID_TEXT, reason)
-                    return reason
+                    return _End(f"{malformed} malformed frames in a row", WSCloseCode.INVALID_TEXT)
                 continue
             if type(frame) is MediaFrame:
                 hear(frame)
                 malformed = 0
             elif isinstance(frame, StreamStop):
-                await close(self._socket, WSCloseCode.OK, "stopped")
-                return "stopped"
+                return _End("stopped", WSCloseCode.OK)
             else:
                 self._note(frame)
 
@@ -186,18 +193,20 @@ class _MediaConnection:
             await close(self._socket, WSCloseCode.OK, "superseded by a newer stream")
             return
 
-    async def _end(self, message: WSMessage) -> str:
-        """Return why a message that is no text frame ends the stream."""
+    def _end_of(self, message: WSMessage) -> _End:
+        """Say why a message that is no text frame ends the stream."""
         if message.type is WSMsgType.BINARY:
             self._parts.metrics.count("media_frames_malformed", "binary")
-            reason = "binary frames are not of this protocol: frames are JSON text"
-            await close(self._socket, WSCloseCode.UNSUPPORTED_DATA, reason)
-            return reason
+            return _End("binary frames are not of this protocol", WSCloseCode.UNSUPPORTED_DATA)
         if message.type is WSMsgType.ERROR:
             # too big, or no WebSocket at all: aiohttp has closed the socket with its code
             self._parts.metrics.count("media_frames_malformed", "protocol")
-            return f"protocol error: {message.data}"
-        return f"socket closed ({self._socket.close_code})"
+            return _End(f"protocol error: {message.data}")
+        return _End(f"socket closed ({self._socket.close_code})")
+
+    async def _close(self, end: _End) -> None:
+        if end.code is not None:
+            await close(self._socket, end.code, end.reason)
 
     async def _refuse(self, word: str, reason: str) -> None:
         self._parts.metrics.count("media_refused", word)

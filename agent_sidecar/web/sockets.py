@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from aiohttp import WSCloseCode, web
 
 # what a close frame has room for
 _REASON_BYTES = 123
+_CLOSE_S = 2.0
 
 
 async def close(socket: web.WebSocketResponse, code: int, reason: str) -> None:
-    """Close a socket and say why."""
-    await socket.close(code=code, message=reason.encode()[:_REASON_BYTES])
+    """Close a socket and say why; a client that does not read is cut off."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_CLOSE_S):
+            await socket.close(code=code, message=reason.encode()[:_REASON_BYTES])
 
 
 class OpenSockets:

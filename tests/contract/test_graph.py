@@ -19,6 +19,7 @@ from agent_sidecar.domain.types import CallId, Lead, ObjectionType, StrategyName
 from agent_sidecar.embedded import StackUrls
 from agent_sidecar.errors import RecordRejected, SettingsInvalid, StoreUnavailable
 from tests.builders import PRICE, REFRAME, at, rich_lead, rich_record, stranger_record
+from tests.contract.silent import silent_server
 
 pytestmark = pytest.mark.contract
 
@@ -404,22 +405,13 @@ async def test_a_server_that_is_gone_is_said_at_once(unused_tcp_port: int):
 
 
 async def test_a_server_that_hangs_costs_no_more_than_the_limit():
-    never = asyncio.Event()
-
-    async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await never.wait()
-        writer.close()
-
-    server = await asyncio.start_server(hang, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
+    async with silent_server() as port:
         address = BoltAddress(url=f"bolt://127.0.0.1:{port}", user="neo4j", password=NO_PASSWORD)
         async with Bolt(address, read_s=0.2) as bolt:
             began = time.monotonic()
             with pytest.raises(StoreUnavailable):
                 await Neo4jEvidence(bolt).retrieve(question())
             assert time.monotonic() - began < 1.0
-        never.set()
 
 
 async def test_a_wrong_password_is_said_with_the_setting_to_mend(stack: StackUrls):

@@ -15,7 +15,7 @@ from agent_sidecar.adapters.chroma_index import ChromaIndex
 from agent_sidecar.domain.hints import Question
 from agent_sidecar.domain.playbook import Objection, Playbook, Strategy
 from agent_sidecar.domain.record import Outcome
-from agent_sidecar.domain.types import ObjectionType, StrategyName, Vector
+from agent_sidecar.domain.types import StrategyName, Vector
 from agent_sidecar.domain.vector_rows import CALL_FAMILIES, OUTCOMES, playbook_texts
 from agent_sidecar.embedded import StackUrls
 from agent_sidecar.errors import RecordRejected, SettingsInvalid, StoreUnavailable
@@ -27,6 +27,7 @@ from tests.builders import (
     stranger_record,
     unit_vector,
 )
+from tests.contract.silent import silent_server
 
 pytestmark = pytest.mark.contract
 
@@ -319,21 +320,13 @@ async def test_a_server_that_is_gone_is_said_at_once(unused_tcp_port: int):
 
 
 async def test_a_server_that_hangs_costs_no_more_than_the_limit():
-    never = asyncio.Event()
-
-    async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await never.wait()
-        writer.close()
-
-    listening = await asyncio.start_server(hang, "127.0.0.1", 0)
-    async with listening:
-        url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    async with silent_server() as port:
+        url = f"http://127.0.0.1:{port}"
         async with ChromaServer(url, model=MODEL, dimension=DIMENSION, ask_s=0.2) as server:
             began = time.monotonic()
             with pytest.raises(StoreUnavailable, match="did not answer"):
                 await ChromaCandidates(server).retrieve(question())
             assert time.monotonic() - began < 1.0
-        never.set()
 
 
 async def test_a_url_of_another_kind_is_refused_at_once():

@@ -1,10 +1,11 @@
 """The simulator's parts, each against what Telnyx documents; time is virtual."""
 
 import asyncio
+import itertools
 import json
 import wave
 from base64 import b64decode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -128,7 +129,7 @@ def test_every_webhook_has_the_shape_of_the_sdk():
     one = leg()
     one.transcription = TranscriptionOrder(tracks=("inbound",), names_track=True)
     line = heard_lines(spoken("I am busy"))[-1]
-    built = [
+    built: list[tuple[Any, webhooks.Webhook]] = [
         (CallInitiated, webhooks.call_initiated(one, AT)),
         (CallAnswered, webhooks.call_answered(one, AT)),
         (CallBridged, webhooks.call_bridged(one, AT)),
@@ -286,7 +287,7 @@ def test_interims_grow_into_one_final_line_per_segment(texts: list[str]):
         assert (final.text, final.at_s) == (segment.text, segment.end_s)
         assert final.track == ("outbound" if segment.speaker == "agent" else "inbound")
         assert len(interims) <= 3
-        for earlier, later in zip(of_it, of_it[1:], strict=False):
+        for earlier, later in itertools.pairwise(of_it):
             assert later.text.startswith(earlier.text)
             assert not earlier.is_final
     assert all(line.segment >= 0 for line in lines)
@@ -370,7 +371,7 @@ def test_a_faulty_line_loses_and_reorders_the_same_for_a_seed():
     arrived = [int(frame) for frame in carried(faults)]
     assert 1850 < len(arrived) < 1950
     assert len(set(arrived)) == len(arrived)
-    late = [n for n, (a, b) in enumerate(zip(arrived, arrived[1:], strict=False)) if b < a]
+    late = [n for n, (a, b) in enumerate(itertools.pairwise(arrived)) if b < a]
     assert late
     assert carried(MediaFaults(seed=3)) == [str(n) for n in range(2000)]
 
@@ -596,11 +597,12 @@ async def test_a_leg_that_leaves_ends_its_gathering_and_its_unparked_peer():
 async def test_what_a_ringing_or_ended_leg_cannot_do():
     async with ringing(CloserScript()) as at:
         await at.call.until(lambda: at.kevin.leg_id in at.call.legs, within_s=1)
-        for attempt in (
+        attempts: list[Callable[[], None]] = [
             lambda: at.call.bridge(at.call.prospect, {"call_control_id": at.kevin.leg_id}),
             lambda: at.call.gather(at.kevin, GATHER),
             lambda: at.call.start_transcription(at.kevin, {}),
-        ):
+        ]
+        for attempt in attempts:
             with pytest.raises(CommandFault) as caught:
                 attempt()
             assert caught.value.code == "90034"

@@ -1,0 +1,354 @@
+"""The composition root: opens every resource in order, closes them in reverse.
+
+    data folder lock ─▶ embedded servers ─▶ journal ─▶ stores and schemas ─▶ model ─▶ playbook
+      ─▶ relay ─▶ calls that a crash left open ─▶ front door
+
+A stop goes the other way: the front door takes nothing new, calls that have hung up are wrapped up,
+deliveries get until `DRAIN_S`, then everything closes. A call that is still up stays in the
+journal, and the next start takes it up again.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+
+import structlog
+
+from agent_sidecar import __version__
+from agent_sidecar.adapters.model_prepare import ensure_model
+from agent_sidecar.adapters.onnx_embedder import OnnxEmbedder
+from agent_sidecar.adapters.sqlite_journal import SqliteJournal
+from agent_sidecar.adapters.telnyx_control import Account, TelnyxControl, Transcription
+from agent_sidecar.adapters.yaml_playbook import read_playbook
+from agent_sidecar.clock import SystemClock
+from agent_sidecar.domain.engagement import STARTING_WEIGHTS
+from agent_sidecar.domain.language import Reader, playbook_texts
+from agent_sidecar.domain.playbook import Closer, Playbook
+from agent_sidecar.domain.record import Configuration
+from agent_sidecar.domain.types import Vector
+from agent_sidecar.embedded import DataFolderLock, Stack, StackUrls
+from agent_sidecar.errors import StoreUnavailable
+from agent_sidecar.front import open_front_door
+from agent_sidecar.live.attaching import Attacher
+from agent_sidecar.live.closers import ScheduledClosers
+from agent_sidecar.live.hints import HintDesk
+from agent_sidecar.live.hub import Hub
+from agent_sidecar.live.live_call import CallParts
+from agent_sidecar.live.messages import call_message
+from agent_sidecar.live.registry import Registry, RegistryParts
+from agent_sidecar.live.transfer import TransferParts
+from agent_sidecar.live.warm import WarmCopy
+from agent_sidecar.resume import resume_calls
+from agent_sidecar.settings import Settings
+from agent_sidecar.stores import Stores, open_stores, servers_needed
+from agent_sidecar.telemetry import LagMeter, Metrics
+from agent_sidecar.wrapup.relay import Relay, Settled
+
+log = structlog.get_logger()
+
+# how often the warm copy of the evidence is read anew
+REFRESH_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the service is made of, opened."""
+
+    settings: Settings
+    stores: Stores
+    journal: SqliteJournal
+    playbook: Playbook
+    reader: Reader
+    embedder: OnnxEmbedder
+    metrics: Metrics
+    lag: LagMeter
+    hub: Hub
+    closers: ScheduledClosers
+    clock: SystemClock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A running service."""
+
+    parts: Parts
+    registry: Registry
+    relay: Relay
+    port: int
+
+
+@asynccontextmanager
+async def open_stack(settings: Settings) -> AsyncIterator[StackUrls | None]:
+    """Own the data folder and run the embedded servers that stand in for missing URLs."""
+    async with AsyncExitStack() as exits:
+        lock = exits.enter_context(DataFolderLock(settings.data_dir))
+        if not (needed := servers_needed(settings)):
+            yield None
+            return
+        stack = Stack(
+            settings.data_dir,
+            only=needed,
+            lock=lock,
+            on_event=lambda name, values: log.info(name, **values),
+        )
+        exits.push_async_callback(stack.aclose)
+        urls = await stack.start()
+        tasks = await exits.enter_async_context(_background())
+        tasks.create_task(stack.run(), name="embedded")
+        yield urls
+
+
+@asynccontextmanager
+async def open_service(settings: Settings) -> AsyncIterator[Service]:
+    """Run the whole service until the block ends."""
+    async with AsyncExitStack() as exits:
+        urls = await exits.enter_async_context(open_stack(settings))
+        parts = await _open_parts(settings, urls, exits)
+        control = _control(settings, exits)
+        tasks = await exits.enter_async_context(_background())
+        relay = Relay(
+            parts.journal,
+            parts.stores.projections,
+            parts.clock,
+            on_settled=lambda settled: _tell_settled(parts, settled),
+        )
+        address = _Address(settings)
+        attacher = Attacher(control, address.media_url)
+        warm = WarmCopy(parts.reader)
+        desk = HintDesk(
+            retrievers=(parts.stores.candidates, parts.stores.evidence),
+            warm=warm,
+            reader=parts.reader,
+            embedder=parts.embedder,
+            orphans=tasks,
+            retrieval_s=settings.retrieval_s,
+        )
+        call_parts = _call_parts(parts, desk)
+        registry = _registry(parts, call_parts, relay, attacher, tasks)
+        tasks.create_task(parts.lag.run(), name="lag")
+        tasks.create_task(_keep_warm(parts, warm), name="warm")
+        tasks.create_task(_index_playbook(parts), name="playbook")
+        tasks.create_task(relay.run(), name="relay")
+        exits.push_async_callback(_drain, settings, registry, relay)
+        await resume_calls(parts.journal, registry, attacher, settings.resume_s, tasks)
+        address.port = await exits.enter_async_context(open_front_door(parts, registry, desk))
+        yield Service(parts=parts, registry=registry, relay=relay, port=address.port)
+
+
+class _Address:
+    """Where Telnyx reaches our media socket; the port is known once it is open."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.port = settings.port
+
+    def media_url(self) -> str:
+        public = self._settings.public_url
+        base = public or f"http://{self._settings.host}:{self.port}"
+        return f"{base.replace('http', 'ws', 1)}/telnyx/media"
+
+
+class _Stop(Exception):
+    """Ends the tasks beside a block."""
+
+
+@asynccontextmanager
+async def _background() -> AsyncIterator[asyncio.TaskGroup]:
+    """Run tasks beside a block: cancelled at its end; one that fails ends the block."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            yield tasks
+            raise _Stop
+    except* _Stop:
+        pass
+
+
+async def _open_parts(settings: Settings, urls: StackUrls | None, exits: AsyncExitStack) -> Parts:
+    clock = SystemClock()
+    journal = await SqliteJournal.open(settings.data_dir / "journal.sqlite3", clock=clock)
+    exits.push_async_callback(journal.aclose)
+    playbook = read_playbook(settings.playbook)
+    folder = await asyncio.to_thread(
+        ensure_model, settings.models, settings.model, lambda text: log.info("model", text=text)
+    )
+    embedder = await asyncio.to_thread(OnnxEmbedder.open, folder)
+    exits.push_async_callback(embedder.aclose)
+    stores = await exits.enter_async_context(
+        open_stores(settings, urls, model=embedder.name, dimension=embedder.dimension)
+    )
+    await _migrate(stores)
+    reader = Reader(playbook, await _vectors(embedder, playbook))
+    closers = ScheduledClosers(stores.schedule, stores.live)
+    metrics = Metrics()
+    return Parts(
+        settings=settings,
+        stores=stores,
+        journal=journal,
+        playbook=playbook,
+        reader=reader,
+        embedder=embedder,
+        metrics=metrics,
+        lag=LagMeter(metrics),
+        hub=Hub(onward=stores.live.publish_message),
+        closers=closers,
+        clock=clock,
+    )
+
+
+async def _migrate(stores: Stores) -> None:
+    """Bring schemas up to date; a store that is down now is migrated by `migrate` or a restart."""
+    for projection in stores.projections:
+        try:
+            applied = await projection.migrate()
+        except StoreUnavailable as exc:
+            log.warning("store_not_migrated", store=projection.store, error=str(exc))
+        else:
+            if applied:
+                log.info("schema_migrated", store=projection.store, applied=list(applied))
+
+
+async def _vectors(embedder: OnnxEmbedder, playbook: Playbook) -> Mapping[str, Vector]:
+    texts = playbook_texts(playbook)
+    return dict(zip(texts, await embedder.embed(texts), strict=True))
+
+
+def _control(settings: Settings, exits: AsyncExitStack) -> TelnyxControl | None:
+    if settings.telnyx_api_key is None:
+        return None
+    control = TelnyxControl(
+        Account(
+            api_key=settings.telnyx_api_key.get_secret_value(),
+            base_url=settings.telnyx_api_base,
+            connection_id=settings.telnyx_connection_id,
+        ),
+        transcription=Transcription.read(
+            settings.transcription_engine,
+            settings.transcription_config,
+            settings.transcription_tracks,
+        ),
+    )
+    exits.push_async_callback(control.aclose)
+    return control
+
+
+def _closer(parts: Parts) -> Closer:
+    """Return the closer that calls are handed to, with the number that the settings give him."""
+    closer, number = parts.playbook.closers[0], parts.settings.closer_number
+    return replace(closer, number=number) if number is not None else closer
+
+
+def _call_parts(parts: Parts, desk: HintDesk) -> CallParts:
+    settings = parts.settings
+    return CallParts(
+        journal=parts.journal,
+        embedder=parts.embedder,
+        desk=desk,
+        publisher=parts.hub,
+        leads=parts.stores.leads,
+        closers=parts.closers,
+        closer=_closer(parts).name,
+        clock=parts.clock,
+        metrics=parts.metrics,
+        configuration=Configuration(
+            system_version=__version__,
+            playbook=parts.playbook.name,
+            weights=STARTING_WEIGHTS.version,
+            model=parts.embedder.name,
+            sentiment_limit=parts.playbook.thresholds.sentiment,
+        ),
+        hint_deadline_s=settings.hint_deadline_s,
+        retrieval_s=settings.retrieval_s,
+        late_lines_s=settings.late_lines_s,
+    )
+
+
+def _registry(
+    parts: Parts,
+    call_parts: CallParts,
+    relay: Relay,
+    attacher: Attacher,
+    tasks: asyncio.TaskGroup,
+) -> Registry:
+    settings = parts.settings
+    return Registry(
+        RegistryParts(
+            call=call_parts,
+            transfer=TransferParts(
+                control=attacher.control,
+                closers=parts.closers,
+                closer=_closer(parts),
+                clock=parts.clock,
+                ring_s=settings.closer_ring_s,
+                accept_s=settings.closer_accept_s,
+            ),
+            reader=parts.reader,
+            weights=STARTING_WEIGHTS,
+            attacher=attacher,
+            agent=settings.agent,
+            auto_attach=settings.auto_attach,
+            caller_number=settings.caller_number,
+            tasks=tasks,
+            on_recorded=relay.wake,
+        )
+    )
+
+
+def _tell_settled(parts: Parts, settled: Settled) -> None:
+    parts.metrics.delivery(settled.store, settled.state)
+    if settled.state == "pending":
+        return
+    engine = next(p.engine for p in parts.stores.projections if p.store == settled.store)
+    parts.hub.publish(
+        settled.call_id,
+        call_message(
+            settled.state,
+            settled.call_id,
+            None,
+            store=settled.store,
+            engine=engine,
+            at=parts.clock.now(),
+        ),
+    )
+
+
+async def _keep_warm(parts: Parts, warm: WarmCopy) -> None:
+    """Read the evidence into memory now and then, for the moments in which the graph is late."""
+    while True:
+        try:
+            warm.remember(await parts.stores.evidence.everything())
+        except StoreUnavailable as exc:
+            log.warning("evidence_not_read", error=str(exc))
+        await asyncio.sleep(REFRESH_S)
+
+
+async def _index_playbook(parts: Parts) -> None:
+    """Keep the playbook's texts in the vector store; tried until it takes them."""
+    pause_s = 1.0
+    vectors = await _vectors(parts.embedder, parts.playbook)
+    while True:
+        try:
+            await parts.stores.index.load(parts.playbook, vectors)
+        except StoreUnavailable as exc:
+            log.warning("playbook_not_indexed", error=str(exc), again_in_s=pause_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(60.0, 2 * pause_s)
+        else:
+            return
+
+
+async def _drain(settings: Settings, registry: Registry, relay: Relay) -> None:
+    """Let calls that have hung up be wrapped up and delivered, for at most `DRAIN_S`."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + settings.drain_s
+    ending = [call for call in registry.live_calls() if call.is_ending]
+    waiting = [asyncio.create_task(call.recorded.wait()) for call in ending]
+    if waiting:
+        await asyncio.wait(waiting, timeout=max(0.0, deadline - loop.time()))
+    for task in waiting:
+        task.cancel()
+    if not await relay.drain(deadline):
+        log.warning("stopped_with_deliveries", what_to_do="nothing: the next start delivers them")
+    still_up = [call.call_id for call in registry.live_calls() if not call.is_ending]
+    if still_up:
+        log.info("stopped_with_calls_up", calls=len(still_up))

@@ -1,0 +1,177 @@
+"""`agent-sidecar …`: reads the arguments and the environment, runs one command.
+
+Exit codes: 0 done; 1 the command found something wrong (differences, mistakes, a part that does not
+answer); 2 it could not be run: wrong arguments, settings, files; 130 interrupted.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from agent_sidecar import __version__
+from agent_sidecar.errors import SidecarError
+from agent_sidecar.settings import Settings, read_settings
+
+# each command is a module of `commands` with `run(settings, arguments) -> exit code`, imported only
+# when it is asked for: `playbook check` must not wait for a database driver
+_EPILOG = (
+    "Settings come from the environment, prefix SIDECAR_ (DATA_DIR, PORT, TELNYX_API_KEY, …);"
+    " deploy/sidecar.env.example explains each. Start with: agent-sidecar demo"
+)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command; return its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        settings = read_settings(
+            data_dir=arguments.data_dir,
+            port=getattr(arguments, "port", None),
+            host=getattr(arguments, "host", None),
+            playbook=getattr(arguments, "playbook_file", None),
+        )
+        command: Callable[[Settings, argparse.Namespace], int]
+        command = import_module(f"agent_sidecar.commands.{arguments.module}").run
+        return command(settings, arguments)
+    except SidecarError as exc:
+        sys.stderr.write(f"agent-sidecar: {exc}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="agent-sidecar",
+        description="A sidecar for live sales calls on Telnyx: scores engagement, hints the next"
+        " strategy, hands hot prospects to a closer, learns from every call.",
+        epilog=_EPILOG,
+    )
+    parser.add_argument("--version", action="version", version=f"agent-sidecar {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add_demo(commands)
+    _add_replay(commands)
+    _add_import(commands)
+    _add_care(commands)
+    _add_files(commands)
+    return parser
+
+
+_Commands = argparse._SubParsersAction  # noqa: SLF001  # argparse has no public name for it
+
+
+def _command(
+    commands: "_Commands[argparse.ArgumentParser]", name: str, about: str, module: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=about, description=about)
+    parser.set_defaults(module=module)
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        help="the data folder (SIDECAR_DATA_DIR, default ~/.agent-sidecar)",
+    )
+    return parser
+
+
+def _add_serve(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    serve = _command(commands, "serve", "Run the service until SIGTERM or Ctrl-C.", "serve")
+    serve.add_argument("--host", help="address to listen on (SIDECAR_HOST, default 127.0.0.1)")
+    serve.add_argument(
+        "--port", type=int, help="port to listen on, 0 for a free one (SIDECAR_PORT, default 8080)"
+    )
+
+
+def _add_demo(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    demo = _command(
+        commands,
+        "demo",
+        "Start everything locally and play a sample call, from Telnyx frames to four stores.",
+        "demo",
+    )
+    demo.add_argument(
+        "--speed", type=_positive, default=1.0, help="times real time (default 1: about 100 s)"
+    )
+    demo.add_argument(
+        "--keep", action="store_true", help="leave the service running at the end, until Ctrl-C"
+    )
+
+
+def _add_replay(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    replay = _command(
+        commands,
+        "replay",
+        "Play recorded calls through the front door as Telnyx would, and show what came of them."
+        " Uses the running service of the data folder, or starts one for as long as it runs.",
+        "replay",
+    )
+    replay.add_argument("file", type=Path, help="recorded calls, JSON Lines, one call a line")
+    replay.add_argument("--limit", type=_count, help="play only the first N calls")
+    replay.add_argument("--speed", type=_positive, default=1.0, help="times real time (default 1)")
+    replay.add_argument("--url", help="the front door of a service elsewhere, http://HOST:PORT")
+    replay.add_argument("--concurrency", type=_count, default=50, help="calls at once (default 50)")
+    replay.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def _add_import(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    learn = _command(
+        commands,
+        "import",
+        "Learn from finished calls: each becomes a record in all stores; twice is once.",
+        "import_calls",
+    )
+    learn.add_argument("file", type=Path, help="recorded calls, JSON Lines, one call a line")
+    learn.add_argument("--limit", type=_count, help="take only the first N calls")
+    learn.add_argument(
+        "--strategies", help="labels that are strategies, comma-separated: stand in for `strategy`"
+    )
+    learn.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def _add_care(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    for name, about in (
+        ("doctor", "Check that every part is there and answers; say what to do if not."),
+        ("migrate", "Bring every store's schema to the newest version; safe to repeat."),
+        ("verify", "Compare every journalled record with every store; exit 1 if any differs."),
+    ):
+        parser = _command(commands, name, about, name)
+        parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def _add_files(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    models = commands.add_parser("models", help="Embedding models.").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    prepare = _command(
+        models, "prepare", "Prepare an embedding model and check it against the original.", "models"
+    )
+    prepare.add_argument(
+        "--model", help="default all-MiniLM-L6-v2 (needs no torch); any other: hub name or folder"
+    )
+    prepare.add_argument(
+        "--weights", type=Path, help="folder with the default model's weights, if not installed"
+    )
+    playbook = commands.add_parser("playbook", help="Playbooks.").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    check = _command(
+        playbook, "check", "Explain every mistake in a playbook with its line.", "playbook"
+    )
+    check.add_argument("file", type=Path, nargs="?", help="default: SIDECAR_PLAYBOOK, or ours")
+    _command(playbook, "show", "Print the playbook that ships, to start your own from.", "playbook")
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1000:
+        raise argparse.ArgumentTypeError(f"{text} must be above 0 and at most 1000")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be 1 or more")
+    return value

@@ -1,0 +1,95 @@
+"""Opens the front door on what the service is made of."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from agent_sidecar.adapters.telnyx_signature import SignatureCheck
+from agent_sidecar.adapters.telnyx_wire import decode_frame, decode_webhook
+from agent_sidecar.errors import StoreUnavailable
+from agent_sidecar.live.hints import HintDesk
+from agent_sidecar.live.registry import Registry
+from agent_sidecar.ports import Projection
+from agent_sidecar.web.server import FrontDoor, FrontDoorParts
+from agent_sidecar.wrapup.verify import verify
+
+if TYPE_CHECKING:
+    from agent_sidecar.app import Parts
+
+PING_S = 2.0
+
+
+@asynccontextmanager
+async def open_front_door(parts: "Parts", registry: Registry, desk: HintDesk) -> AsyncIterator[int]:
+    """Listen on the settings' host and port; yields the port."""
+    settings = parts.settings
+    status = StoreStatus(parts)
+    door = FrontDoor(
+        FrontDoorParts(
+            registry=registry,
+            hub=parts.hub,
+            desk=desk,
+            leads=parts.stores.leads,
+            closers=parts.closers,
+            closer_names=tuple(c.name for c in parts.playbook.closers),
+            stores=status.stores,
+            verify=status.verify,
+            metrics=parts.metrics,
+            ready=status.ready,
+            decode_frame=decode_frame,
+            decode_webhook=decode_webhook,
+            signature=SignatureCheck(
+                settings.telnyx_public_key, tolerance_s=settings.webhook_tolerance_s
+            )
+            if settings.telnyx_public_key
+            else None,
+            api_token=settings.api_token.get_secret_value() if settings.api_token else None,
+            forward_url=settings.forward_url,
+            public_url=settings.public_url,
+            clock=parts.clock,
+        )
+    )
+    port = await door.start(settings.host, settings.port)
+    try:
+        yield port
+    finally:
+        await door.aclose()
+
+
+class StoreStatus:
+    """Answers what the stores do now."""
+
+    def __init__(self, parts: "Parts") -> None:
+        self._parts = parts
+
+    def ready(self) -> tuple[bool, Mapping[str, object]]:
+        """Say whether new calls can be served: the journal decides, stores only degrade."""
+        lag_ms = self._parts.lag.p99_ms
+        limit_ms = 4 * self._parts.settings.admission_lag_ms
+        return lag_ms <= limit_ms, {"lag_p99_ms": round(lag_ms, 1), "lag_limit_ms": limit_ms}
+
+    async def stores(self) -> Sequence[Mapping[str, object]]:
+        """Ask every store now, all at once."""
+        backlog = await self._parts.journal.backlog()
+        rows = await asyncio.gather(*(_status(p) for p in self._parts.stores.projections))
+        return [{**row, "deliveries": backlog[row["store"]]} for row in rows]  # type: ignore[index]
+
+    async def verify(self) -> Mapping[str, object]:
+        """Compare every record with every store."""
+        report = await verify(self._parts.journal, self._parts.stores.projections)
+        return report.to_json()
+
+
+async def _status(projection: Projection) -> dict[str, object]:
+    began = time.perf_counter()
+    row: dict[str, object] = {"store": projection.store, "engine": projection.engine}
+    try:
+        async with asyncio.timeout(PING_S):
+            await projection.ping()
+            took_ms = (time.perf_counter() - began) * 1000
+            counts = await projection.counts()
+    except (StoreUnavailable, TimeoutError) as exc:
+        return {**row, "answering": False, "error": str(exc) or "no answer in time"}
+    return {**row, "answering": True, "response_ms": round(took_ms, 2), "counts": counts}

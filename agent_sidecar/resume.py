@@ -1,0 +1,53 @@
+"""Takes up the calls that a crash or a stop left open: goes on with those that still live."""
+
+import asyncio
+
+import structlog
+
+from agent_sidecar.live.attaching import Attacher
+from agent_sidecar.live.live_call import LiveCall
+from agent_sidecar.live.registry import Registry
+from agent_sidecar.live.requests import AttachRequest
+from agent_sidecar.ports import Journal
+
+log = structlog.get_logger()
+
+
+async def resume_calls(
+    journal: Journal,
+    registry: Registry,
+    attacher: Attacher,
+    resume_s: float,
+    tasks: asyncio.TaskGroup,
+) -> None:
+    """Rebuild every open call now; what Telnyx says of it is asked in the background."""
+    for open_call in await journal.open_calls():
+        call = registry.restore(open_call)
+        if call is not None and not call.is_ending:
+            log.info("call_taken_up", call_id=call.call_id, events=len(open_call.events))
+            work = _resume(call, registry, attacher, resume_s)
+            tasks.create_task(work, name=f"resume:{call.call_id}")
+
+
+async def _resume(call: LiveCall, registry: Registry, attacher: Attacher, resume_s: float) -> None:
+    """Attach again if the leg lives; close the call if it does not; else wait for a sign of it."""
+    opened, leg_id = call.call.log.opened, call.leg_id
+    alive = None
+    if leg_id is not None and not opened.passive:
+        alive = await attacher.is_alive(leg_id)
+    if alive and leg_id is not None:
+        again = AttachRequest(lead=call.call.log.lead, agent=opened.agent, source=opened.source)
+        attached = await registry.attach(leg_id, again)
+        log.info("call_attached_again", call_id=call.call_id, problems=attached.problems)
+    elif alive is False:
+        call.wrap_up("it ended while the sidecar was down", interrupted=True)
+    else:
+        await _wait_for_life(call, resume_s)
+
+
+async def _wait_for_life(call: LiveCall, resume_s: float) -> None:
+    """Nobody can be asked: webhooks and audio are the only signs that the call goes on."""
+    restored_at = call.touched_at
+    await asyncio.sleep(resume_s)
+    if call.touched_at == restored_at and not call.is_ending:
+        call.wrap_up(f"no sign of it for {resume_s:.0f} s after the restart", interrupted=True)

@@ -1,0 +1,123 @@
+"""Opens the stores that the settings name, or those of the embedded stack."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from agent_sidecar.adapters.bolt import Bolt, BoltAddress
+from agent_sidecar.adapters.chroma_candidates import ChromaCandidates
+from agent_sidecar.adapters.chroma_client import ChromaServer
+from agent_sidecar.adapters.chroma_index import ChromaIndex
+from agent_sidecar.adapters.mongo_conversations import MongoConversations
+from agent_sidecar.adapters.neo4j_evidence import Neo4jEvidence
+from agent_sidecar.adapters.neo4j_graph import Neo4jGraph
+from agent_sidecar.adapters.pg.pool import PgPool
+from agent_sidecar.adapters.postgres_conversations import PostgresConversations
+from agent_sidecar.adapters.postgres_crm import PostgresCrm
+from agent_sidecar.adapters.postgres_leads import PostgresLeads
+from agent_sidecar.adapters.postgres_schedule import PostgresSchedule
+from agent_sidecar.adapters.redis_live import RedisLive
+from agent_sidecar.embedded import StackUrls
+from agent_sidecar.errors import SettingsInvalid
+from agent_sidecar.ports import Projection
+from agent_sidecar.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """Every store of the service, opened."""
+
+    # in the order in which people read them
+    projections: tuple[Projection, ...]
+    leads: PostgresLeads
+    schedule: PostgresSchedule
+    live: RedisLive
+    evidence: Neo4jEvidence
+    candidates: ChromaCandidates
+    index: ChromaIndex
+
+
+def servers_needed(settings: Settings) -> frozenset[str]:
+    """Return the embedded servers that stand in for those without a URL."""
+    urls = {
+        "postgres": settings.postgres_url,
+        "graph": settings.neo4j_url,
+        "valkey": settings.redis_url,
+        "chroma": settings.chroma_url,
+    }
+    return frozenset(name for name, url in urls.items() if url is None)
+
+
+@asynccontextmanager
+async def open_stores(
+    settings: Settings, urls: StackUrls | None, *, model: str, dimension: int
+) -> AsyncIterator[Stores]:
+    """Open all stores; nothing is asked of them yet, so one that is down is no error."""
+    async with AsyncExitStack() as exits:
+        postgres = _given(settings.postgres_url, urls and urls.postgres, "POSTGRES_URL")
+        pool = await exits.enter_async_context(PgPool(postgres))
+        bolt = await exits.enter_async_context(
+            Bolt(_bolt_address(settings, urls), serialize_writes=settings.neo4j_url is None)
+        )
+        chroma_url = settings.chroma_url or (urls and urls.chroma)
+        if not chroma_url:
+            raise _nowhere("CHROMA_URL")
+        chroma = await exits.enter_async_context(
+            ChromaServer(chroma_url, model=model, dimension=dimension)
+        )
+        redis_url = _given(settings.redis_url, urls and urls.redis, "REDIS_URL")
+        live = await RedisLive.open(redis_url)
+        exits.push_async_callback(live.aclose)
+        conversations: Projection = PostgresConversations(pool)
+        if settings.mongodb_url is not None:
+            conversations = await exits.enter_async_context(
+                MongoConversations(settings.mongodb_url.get_secret_value())
+            )
+        index = ChromaIndex(chroma)
+        yield Stores(
+            projections=(conversations, PostgresCrm(pool), Neo4jGraph(bolt), index),
+            leads=PostgresLeads(pool),
+            schedule=PostgresSchedule(pool),
+            live=live,
+            evidence=Neo4jEvidence(bolt),
+            candidates=ChromaCandidates(chroma),
+            index=index,
+        )
+
+
+async def migrate(projections: Sequence[Projection]) -> dict[str, Sequence[str]]:
+    """Bring every schema to its newest version; return what was applied, by store."""
+    return {p.store: await p.migrate() for p in projections}
+
+
+def _bolt_address(settings: Settings, urls: StackUrls | None) -> BoltAddress:
+    if settings.neo4j_url is not None:
+        password = settings.neo4j_password
+        return BoltAddress(
+            url=settings.neo4j_url,
+            user=settings.neo4j_user,
+            password=password.get_secret_value() if password else "",
+            database=settings.neo4j_database,
+        )
+    if urls is None or urls.neo4j is None:
+        raise _nowhere("NEO4J_URL")
+    return BoltAddress(
+        url=urls.neo4j, user=urls.neo4j_user or "", password=urls.neo4j_password or ""
+    )
+
+
+def _given(setting: SecretStr | None, embedded: str | None, name: str) -> str:
+    if setting is not None:
+        return setting.get_secret_value()
+    if embedded is None:
+        raise _nowhere(name)
+    return embedded
+
+
+def _nowhere(name: str) -> SettingsInvalid:
+    return SettingsInvalid(
+        f"SIDECAR_{name} is not set and no embedded server runs in its place: start"
+        " `agent-sidecar serve` on this data folder, or set it"
+    )

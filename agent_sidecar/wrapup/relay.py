@@ -1,0 +1,293 @@
+"""Brings every record of the journal to every store: claim, apply, ack; back off; park.
+
+One lane per store, each on its own: a store that is down holds up nobody else.
+
+    up ──unavailable, or no answer in time──▶ down ──a record was taken──▶ up
+                                              │  ▲
+                                              └──┘ pause, then try one record
+
+Pauses grow to a minute. Which record is tried changes from try to try, so that one which brings its
+store down cannot hold up the others for ever. After a crash, a cancellation or a lost answer
+between apply and ack the record is applied again, which changes nothing. A lane finishes a batch
+before it claims the next, so the versions of a call keep their order.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from random import Random
+
+import structlog
+
+from agent_sidecar.domain.types import CallId, DeliveryState, StoreName
+from agent_sidecar.errors import JournalFailed, RecordRejected, StoreUnavailable
+from agent_sidecar.ports import Clock, Delivery, Journal, Projection
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayLimits:
+    """How hard the relay tries."""
+
+    # records claimed at once, and how many of them are applied side by side
+    batch: int = 20
+    at_once: int = 4
+    # an apply that takes longer counts as a store that does not answer
+    apply_s: float = 30.0
+    # the first pause and the longest, before the random part
+    pause_s: float = 0.5
+    longest_pause_s: float = 60.0
+    # a record that fails so often, for a reason that is neither the store's absence nor its
+    # refusal, is parked
+    tries: int = 20
+    # spreads the retries of many processes
+    random: Random = field(default_factory=Random)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What became of one try to deliver a record."""
+
+    store: StoreName
+    call_id: CallId
+    version: int
+    # `pending`: it is tried again
+    state: DeliveryState
+    error: str | None = None
+
+
+class Relay:
+    """Delivers while `run` runs."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        projections: Sequence[Projection],
+        clock: Clock,
+        *,
+        limits: RelayLimits | None = None,
+        on_settled: Callable[[Settled], None] = lambda settled: None,
+    ) -> None:
+        parts = _Parts(
+            journal=journal, clock=clock, limits=limits or RelayLimits(), on_settled=on_settled
+        )
+        self._journal = journal
+        self._lanes = [_Lane(projection, parts) for projection in projections]
+
+    async def run(self) -> None:
+        """Deliver until cancelled; what was not acknowledged stays pending in the journal."""
+        async with asyncio.TaskGroup() as lanes:
+            for lane in self._lanes:
+                lanes.create_task(lane.run(), name=f"relay:{lane.store}")
+
+    def wake(self) -> None:
+        """Something was committed: deliver it now. A store that is down keeps its pause."""
+        for lane in self._lanes:
+            lane.wake()
+
+    async def drain(self, deadline: float) -> bool:
+        """Deliver what is due before `deadline` (loop time); True when nothing is pending.
+
+        A store that is down is not waited for: its records are safe in the journal.
+        """
+        resting = [asyncio.create_task(lane.rest(), name="drain") for lane in self._lanes]
+        try:
+            budget_s = deadline - asyncio.get_running_loop().time()
+            await asyncio.wait(resting, timeout=max(budget_s, 0.0))
+        finally:
+            for task in resting:
+                task.cancel()
+        backlog = await self._journal.backlog()
+        return not any(backlog[lane.store]["pending"] for lane in self._lanes)
+
+
+def pause_before_try_s(failures: int, limits: RelayLimits) -> float:
+    """Return the pause after so many failures in a row: half of it sure, half of it random."""
+    whole_s = min(limits.longest_pause_s, limits.pause_s * 2.0 ** min(failures - 1, 30))
+    return whole_s * limits.random.uniform(0.5, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    journal: Journal
+    clock: Clock
+    limits: RelayLimits
+    on_settled: Callable[[Settled], None]
+
+
+class _Lane:
+    """One store's deliveries."""
+
+    def __init__(self, projection: Projection, parts: _Parts) -> None:
+        self.store = projection.store
+        self._projection = projection
+        self._parts = parts
+        self._journal = parts.journal
+        self._limits = parts.limits
+        self._woken = asyncio.Event()
+        # nothing is due, or the store is down
+        self._resting = asyncio.Event()
+        # tries in a row that found the store down
+        self._failures = 0
+        # why the running batch found it down
+        self._trouble: str | None = None
+        # unexpected failures by call and version; a restart may forget them
+        self._faults: dict[tuple[CallId, int], int] = {}
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    async def rest(self) -> None:
+        """Return when everything due was tried, at once when the store is down."""
+        if self._failures:
+            return
+        self._resting.clear()
+        self._woken.set()
+        await self._resting.wait()
+
+    async def run(self) -> None:
+        while True:
+            try:
+                self._woken.clear()
+                limit = 1 if self._failures else self._limits.batch
+                deliveries = await self._journal.claim(self.store, limit=limit)
+                if not deliveries:
+                    await self._wait_for_work()
+                    continue
+                await self._apply_all(deliveries)
+            except Exception as exc:  # noqa: BLE001 - a lane outlives every batch
+                self._trouble = f"the relay failed: {exc!r}"
+            await self._conclude()
+
+    async def _wait_for_work(self) -> None:
+        due_at = await self._journal.next_due_at(self.store)
+        self._resting.set()
+        wait_s: float | None = None
+        if due_at is not None:
+            left_s = (due_at - self._parts.clock.now()).total_seconds()
+            # bounded, since the wall's clock may be set
+            wait_s = min(max(left_s, 0.01), self._limits.longest_pause_s)
+        await _wait(self._woken, wait_s)
+
+    async def _apply_all(self, deliveries: Sequence[Delivery]) -> None:
+        """Deliver a batch; what is left of it when the store goes down stays pending."""
+        waiting = deque(deliveries)
+
+        async def work() -> None:
+            while waiting and self._trouble is None:
+                await self._deliver(waiting.popleft())
+
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(min(self._limits.at_once, len(deliveries))):
+                workers.create_task(work(), name=f"deliver:{self.store}")
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        try:
+            await self._try(delivery)
+        except JournalFailed as exc:
+            # The store may have the record; it is told again.
+            self._trouble = str(exc)
+
+    async def _try(self, delivery: Delivery) -> None:
+        deadline = asyncio.get_running_loop().time() + self._limits.apply_s
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._projection.apply(delivery.record)
+        except RecordRejected as exc:
+            await self._park(delivery, f"refused: {exc}")
+        except StoreUnavailable as exc:
+            self._trouble = str(exc)
+            await self._postpone(delivery, str(exc))
+        except TimeoutError:
+            self._trouble = f"no answer within {self._limits.apply_s:g} s"
+            await self._postpone(delivery, self._trouble)
+        except Exception as exc:  # noqa: BLE001 - one record must not end the lane
+            await self._note_fault(delivery, exc)
+        else:
+            await self._journal.ack([delivery])
+            self._faults.pop(_version(delivery), None)
+            self._tell(delivery, "delivered")
+
+    async def _note_fault(self, delivery: Delivery, exc: Exception) -> None:
+        faults = self._faults.get(_version(delivery), 0) + 1
+        self._faults[_version(delivery)] = faults
+        log.warning(
+            "delivery_failed",
+            store=self.store,
+            call_id=delivery.record.call_id,
+            tries=faults,
+            exc_info=exc,
+        )
+        if faults >= self._limits.tries:
+            await self._park(delivery, f"failed {faults} times: {exc!r}")
+        else:
+            await self._postpone(delivery, repr(exc))
+
+    async def _postpone(self, delivery: Delivery, error: str) -> None:
+        # Its own failures count too: a record that brings its store down comes ever more rarely.
+        failures = max(self._failures, delivery.attempts) + 1
+        pause = timedelta(seconds=pause_before_try_s(failures, self._limits))
+        next_try_at = self._parts.clock.now() + pause
+        await self._journal.postpone(delivery, next_try_at=next_try_at, error=error)
+        self._tell(delivery, "pending", error)
+
+    async def _park(self, delivery: Delivery, error: str) -> None:
+        await self._journal.park(delivery, error=error)
+        self._faults.pop(_version(delivery), None)
+        log.error(
+            "record_parked",
+            store=self.store,
+            call_id=delivery.record.call_id,
+            error=error,
+            todo=f"mend what the error names in {self._projection.engine}, then post the call's"
+            " outcome again (POST /v1/calls/CALL_ID/outcome): that delivers its record anew",
+        )
+        self._tell(delivery, "parked", error)
+
+    async def _conclude(self) -> None:
+        """Go on at once when the store took what it was given, else after a pause."""
+        trouble, self._trouble = self._trouble, None
+        if trouble is None:
+            if self._failures:
+                log.info("deliveries_resumed", store=self.store, after_tries=self._failures)
+            self._failures = 0
+            return
+        self._failures += 1
+        if self._failures == 1:
+            log.warning(
+                "deliveries_paused",
+                store=self.store,
+                engine=self._projection.engine,
+                error=trouble,
+                todo="nothing is lost; mend what the error names, deliveries go on by themselves",
+            )
+        self._resting.set()
+        await asyncio.sleep(pause_before_try_s(self._failures, self._limits))
+
+    def _tell(self, delivery: Delivery, state: DeliveryState, error: str | None = None) -> None:
+        settled = Settled(
+            store=self.store,
+            call_id=delivery.record.call_id,
+            version=delivery.version,
+            state=state,
+            error=error,
+        )
+        try:
+            self._parts.on_settled(settled)
+        except Exception:
+            log.exception("delivery_not_told", store=self.store, call_id=settled.call_id)
+
+
+def _version(delivery: Delivery) -> tuple[CallId, int]:
+    return delivery.record.call_id, delivery.version
+
+
+async def _wait(event: asyncio.Event, wait_s: float | None) -> None:
+    try:
+        async with asyncio.timeout(wait_s):
+            await event.wait()
+    except TimeoutError:
+        return

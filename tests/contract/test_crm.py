@@ -1,0 +1,486 @@
+"""The CRM on a real PostgreSQL: applied twice, late or corrected, it ends the same."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from agent_sidecar.adapters.pg import PgPool
+from agent_sidecar.adapters.postgres_conversations import PostgresConversations
+from agent_sidecar.adapters.postgres_crm import PostgresCrm
+from agent_sidecar.adapters.postgres_leads import PostgresLeads
+from agent_sidecar.domain.record import CallRecord, FinalStatus, Outcome
+from agent_sidecar.domain.types import CallId, Lead
+from agent_sidecar.embedded import StackUrls
+from agent_sidecar.errors import RecordRejected, StoreUnavailable
+from tests.builders import at, rich_lead, rich_record, rich_transfer, stranger_record
+from tests.contract.conftest import postgres_socket, through
+from tests.contract.gate import Gate
+
+pytestmark = pytest.mark.contract
+
+# of a rich call a person says these later
+SAID_LATER = {"kevin_rating", "conversion_result", "notes"}
+
+
+class Tables:
+    """The tables, past the adapter."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self._connection = connection
+
+    async def execute(self, statement: str, *values: object) -> None:
+        await self._connection.execute(statement, *values)
+
+    async def value(self, query: str, *values: object) -> Any:
+        return await self._connection.fetchval(query, *values)
+
+    async def row(self, query: str, *values: object) -> Mapping[str, Any]:
+        (row,) = await self._connection.fetch(query, *values)
+        return dict(row)
+
+    async def lead(self) -> Mapping[str, Any]:
+        return await self.row("SELECT * FROM leads")
+
+    async def status(self) -> str:
+        return str((await self.lead())["status"])
+
+
+@pytest_asyncio.fixture
+async def pool(gated_postgres_url: str) -> AsyncIterator[PgPool]:
+    async with PgPool(gated_postgres_url) as pool:
+        yield pool
+
+
+@pytest_asyncio.fixture
+async def crm(pool: PgPool) -> PostgresCrm:
+    crm = PostgresCrm(pool)
+    await crm.migrate()
+    return crm
+
+
+@pytest_asyncio.fixture
+async def tables(crm: PostgresCrm, postgres_url: str) -> AsyncIterator[Tables]:
+    connection = await asyncpg.connect(postgres_url)
+    yield Tables(connection)
+    await connection.close()
+
+
+def ended(
+    final_status: FinalStatus, *, hour: int = 0, lead: Lead | None = None, **changes: object
+) -> CallRecord:
+    """Return a call that ended so, that many hours after the first."""
+    later = timedelta(hours=hour)
+    return stranger_record(
+        f"call-{hour}",
+        lead=lead or Lead(phone="+12125550142"),
+        started_at=at(0) + later,
+        ended_at=at(60) + later,
+        outcome=Outcome(final_status=final_status, result="callback", qualified=None),
+        **changes,
+    )
+
+
+# --- one call -------------------------------------------------------------------------------------
+
+
+async def test_it_says_what_it_is(crm: PostgresCrm):
+    assert (crm.store, crm.engine) == ("postgres", "PostgreSQL")
+    await crm.ping()
+
+
+async def test_a_migration_says_what_it_applied_and_finds_nothing_the_second_time(pool: PgPool):
+    crm = PostgresCrm(pool)
+    assert await crm.migrate() == [
+        "crm/001_leads_calls_transfers.sql",
+        "crm/002_closers_and_users.sql",
+        "crm/003_learning_metrics.sql",
+    ]
+    assert await crm.migrate() == []
+
+
+async def test_two_migrations_at_once_apply_each_file_once(pool: PgPool):
+    one, other = await asyncio.gather(PostgresCrm(pool).migrate(), PostgresCrm(pool).migrate())
+    assert len([*one, *other]) == 3
+
+
+async def test_tables_of_somebody_else_are_not_touched(pool: PgPool, postgres_url: str):
+    connection = await asyncpg.connect(postgres_url)
+    await connection.execute("CREATE TABLE leads (theirs text)")
+    with pytest.raises(StoreUnavailable, match="name a database of its own"):
+        await PostgresCrm(pool).migrate()
+    assert await connection.fetch("SELECT theirs FROM leads") == []
+    await connection.close()
+
+
+async def test_a_rich_record_leaves_no_column_empty(crm: PostgresCrm, tables: Tables):
+    await crm.apply(rich_record())
+    call = await tables.row("SELECT * FROM calls")
+    transfer = await tables.row("SELECT * FROM transfers")
+    lead = await tables.lead()
+    assert [name for name, value in call.items() if value is None] == []
+    assert {name for name, value in transfer.items() if value is None} == SAID_LATER
+    # what only a person says
+    assert {name for name, value in lead.items() if value is None} == {
+        "kevin_notes",
+        "kevin_rating",
+        "set_status_at",
+    }
+    assert call["lead_id"] == transfer["lead_id"] == UUID(rich_lead().lead_id)
+    assert call["engagement_score"] == Decimal("82.25")
+    assert call["duration"] == 244
+    assert transfer["duration"] == 170
+    assert transfer["key_indicators"] == ["engagement", "buying signal: when could I start"]
+
+
+async def test_a_rich_record_moves_its_lead(crm: PostgresCrm, tables: Tables):
+    await crm.apply(rich_record())
+    lead = await tables.lead()
+    assert lead["status"] == "hot_transfer"
+    assert lead["last_contacted"] == at(244)
+    assert lead["next_followup"] == at(86_400)
+    assert lead["qualification_score"] == 82
+    assert lead["relationship_strength"] == "strong"
+
+
+async def test_a_stranger_who_hung_up_at_once_is_a_call_with_a_lead(
+    crm: PostgresCrm, tables: Tables
+):
+    record = stranger_record()
+    await crm.apply(record)
+    await crm.apply(record)
+    assert await crm.counts() == {"leads": 1, "calls": 1, "transfers": 0}
+    assert await tables.status() == "new"
+    assert (await tables.lead())["last_contacted"] is None
+    assert await crm.differences([record]) == {}
+
+
+async def test_each_stranger_is_a_lead_of_his_own(crm: PostgresCrm):
+    await crm.apply(stranger_record("a"))
+    await crm.apply(stranger_record("b"))
+    assert (await crm.counts())["leads"] == 2
+
+
+async def test_twice_is_as_once(crm: PostgresCrm, tables: Tables):
+    await crm.apply(rich_record())
+    first = await _everything(tables)
+    await crm.apply(rich_record())
+    assert await _everything(tables) == first
+
+
+async def test_twenty_at_once_make_one(crm: PostgresCrm):
+    record = rich_record(lead=replace(rich_lead(), lead_id=""))
+    await asyncio.gather(*(crm.apply(record) for _ in range(20)))
+    assert await crm.counts() == {"leads": 1, "calls": 1, "transfers": 1}
+    assert await crm.differences([record]) == {}
+
+
+async def test_twenty_calls_of_one_lead_at_once_are_all_counted(crm: PostgresCrm, tables: Tables):
+    calls = [ended("follow_up", hour=hour) for hour in range(19)]
+    await asyncio.gather(*(crm.apply(call) for call in [*calls, ended("video_sent", hour=19)]))
+    assert await crm.counts() == {"leads": 1, "calls": 20, "transfers": 0}
+    lead = await tables.lead()
+    assert lead["status"] == "video_sent"
+    assert lead["last_contacted"] == at(60) + timedelta(hours=19)
+
+
+@pytest.mark.parametrize(
+    "lead",
+    [
+        Lead(lead_id="their own id"),
+        Lead(external_id="crm-1"),
+        Lead(phone="+12125550142"),
+        Lead(lead_id="0196f3c2-7c1e-7d2a-9f64-5d0c6b1e2a99"),
+    ],
+)
+async def test_the_lead_of_a_call_is_found_as_leads_are(
+    crm: PostgresCrm, pool: PgPool, tables: Tables, lead: Lead
+):
+    known = await PostgresLeads(pool).find_or_create(lead)
+    await crm.apply(stranger_record(lead=lead))
+    assert str((await tables.row("SELECT lead_id FROM calls"))["lead_id"]) == known.lead_id
+    assert (await crm.counts())["leads"] == 1
+
+
+async def test_a_lead_that_is_known_only_later_gets_the_call(crm: PostgresCrm, tables: Tables):
+    await crm.apply(ended("hot_transfer", lead=Lead(external_id="wrong")))
+    await crm.apply(ended("hot_transfer", lead=Lead(external_id="right")))
+    wrong = await tables.row("SELECT * FROM leads WHERE external_id = 'wrong'")
+    right = await tables.row("SELECT * FROM leads WHERE external_id = 'right'")
+    assert (wrong["status"], wrong["relationship_strength"]) == ("new", "new")
+    assert (right["status"], right["relationship_strength"]) == ("hot_transfer", "strong")
+
+
+async def test_what_a_person_said_of_a_transfer_stays(crm: PostgresCrm, tables: Tables):
+    await crm.apply(rich_record())
+    await tables.execute("UPDATE transfers SET kevin_rating = 9, conversion_result = 'closed'")
+    await crm.apply(rich_record())
+    transfer = await tables.row("SELECT * FROM transfers")
+    assert (transfer["kevin_rating"], transfer["conversion_result"]) == (9, "closed")
+
+
+async def test_a_corrected_record_replaces_the_first(crm: PostgresCrm, tables: Tables):
+    second = rich_transfer(number=2, initiated_at=at(100))
+    await crm.apply(rich_record(transfers=(rich_transfer(), second)))
+    corrected = rich_record(
+        transfers=(rich_transfer(bridged_at=None, completed_at=None, outcome="declined"),),
+        outcome=Outcome(
+            final_status="disqualified", result="not_qualified", qualified=False, posted=True
+        ),
+    )
+    await crm.apply(corrected)
+    assert await crm.differences([corrected]) == {}
+    assert await crm.counts() == {"leads": 1, "calls": 1, "transfers": 1}
+    lead = await tables.lead()
+    assert (lead["status"], lead["relationship_strength"]) == ("disqualified", "new")
+    assert lead["next_followup"] is None
+
+
+async def test_the_database_refuses_a_wrong_value_for_good(crm: PostgresCrm):
+    with pytest.raises(RecordRejected, match="calls_phases_completed_check"):
+        await crm.apply(rich_record(phase_reached=99))
+    with pytest.raises(RecordRejected):
+        await crm.apply(rich_record("nul\x00"))
+    assert (await crm.counts())["leads"] == 0
+
+
+async def test_a_refusal_says_no_words_of_the_call(crm: PostgresCrm):
+    with pytest.raises(RecordRejected) as refusal:
+        await crm.apply(rich_record(external_id="\x00private words"))
+    assert "private" not in str(refusal.value)
+
+
+# --- where the lead stands ------------------------------------------------------------------------
+
+
+async def test_late_delivery_does_not_move_a_lead_back(crm: PostgresCrm, tables: Tables):
+    await crm.apply(ended("video_sent", hour=2))
+    await crm.apply(ended("follow_up", hour=1))
+    assert await tables.status() == "video_sent"
+
+
+async def test_a_disqualified_lead_stays_until_its_call_is_corrected(
+    crm: PostgresCrm, tables: Tables
+):
+    await crm.apply(ended("disqualified", hour=0))
+    await crm.apply(ended("hot_transfer", hour=1))
+    assert await tables.status() == "disqualified"
+    await crm.apply(ended("follow_up", hour=0))
+    assert await tables.status() == "hot_transfer"
+
+
+async def test_a_closed_lead_stays_closed(crm: PostgresCrm, pool: PgPool, tables: Tables):
+    await crm.apply(ended("follow_up"))
+    await PostgresLeads(pool).put(Lead(phone="+12125550142", status="closed"))
+    await crm.apply(ended("abandoned", hour=100_000))
+    assert await tables.status() == "closed"
+
+
+async def test_what_a_person_says_holds_until_the_next_call(
+    crm: PostgresCrm, pool: PgPool, tables: Tables
+):
+    await crm.apply(ended("follow_up"))
+    await PostgresLeads(pool).put(Lead(phone="+12125550142", status="qualified"))
+    await crm.apply(ended("follow_up"))
+    assert await tables.status() == "qualified"
+    hours = int((datetime.now(UTC) - at(0)).total_seconds() // 3600) + 1
+    await crm.apply(ended("video_sent", hour=hours))
+    assert await tables.status() == "video_sent"
+
+
+async def test_a_status_written_by_somebodys_own_sql_counts_as_a_persons(
+    crm: PostgresCrm, tables: Tables
+):
+    await crm.apply(ended("follow_up"))
+    await tables.execute("UPDATE leads SET status = 'qualified'")
+    await crm.apply(ended("follow_up"))
+    assert await tables.status() == "qualified"
+    await tables.execute("UPDATE leads SET status = 'disqualified'")
+    await crm.apply(ended("video_sent", hour=1))
+    assert await tables.status() == "disqualified"
+    await tables.execute("UPDATE leads SET status = 'contacted'")
+    await crm.apply(ended("video_sent", hour=2))
+    assert await tables.status() == "video_sent"
+
+
+async def test_a_status_from_a_file_is_where_the_calls_begin(crm: PostgresCrm, tables: Tables):
+    lead = Lead(phone="+12125550142", status="qualified")
+    await crm.apply(ended("no_answer", lead=lead))
+    assert await tables.status() == "qualified"
+    await crm.apply(ended("video_sent", lead=lead, hour=1))
+    assert await tables.status() == "video_sent"
+
+
+# --- differences ----------------------------------------------------------------------------------
+
+
+async def test_a_missing_call_and_tampered_columns_are_found(crm: PostgresCrm, tables: Tables):
+    tampered, missing = rich_record("a"), rich_record("b")
+    right = rich_record("c", lead=Lead(external_id="other"))
+    await crm.apply(tampered)
+    await crm.apply(right)
+    await tables.execute("UPDATE calls SET engagement_score = 12 WHERE call_id = 'a'")
+    await tables.execute(
+        "UPDATE transfers SET transfer_accepted = false WHERE transfer_id = 'a:transfer:1'"
+    )
+    assert await crm.differences([tampered, missing, right]) == {
+        "a": (
+            "calls.engagement_score: found 12.00, expected 82.25",
+            "transfers.transfer_accepted: found False, expected True",
+        ),
+        "b": ("missing",),
+    }
+
+
+async def test_a_lost_transfer_a_foreign_one_and_a_lost_lead_are_found(
+    crm: PostgresCrm, tables: Tables
+):
+    await crm.apply(rich_record())
+    await tables.execute("UPDATE transfers SET transfer_id = 'foreign'")
+    await tables.execute("UPDATE calls SET lead_id = NULL")
+    assert await crm.differences([rich_record()]) == {
+        "call-rich": (
+            "transfers: call-rich:transfer:1 is missing",
+            "transfers: foreign is not of this call",
+            "calls.lead_id: the call has no lead",
+        )
+    }
+
+
+async def test_a_lead_that_its_calls_did_not_move_is_found(crm: PostgresCrm, tables: Tables):
+    await crm.apply(rich_record())
+    await tables.execute("UPDATE leads SET status = 'contacted', calls_status = 'contacted'")
+    assert await crm.differences([rich_record()]) == {
+        CallId("call-rich"): ("leads.calls_status: found contacted, expected hot_transfer",)
+    }
+
+
+# --- learning metrics -----------------------------------------------------------------------------
+
+
+async def _day(tables: Tables, day: int, rate: float | None, calls: int = 10) -> date:
+    on = date(2026, 1, 1) + timedelta(days=day)
+    await tables.execute(
+        "INSERT INTO learning_metrics (metric_date, total_calls, qualified_rate)"
+        " VALUES ($1, $2, $3)",
+        on,
+        calls,
+        None if rate is None else Decimal(str(rate)),
+    )
+    return on
+
+
+async def test_the_beast_mode_score_is_against_the_mean_of_the_first_thirty_days_with_calls(
+    tables: Tables,
+):
+    for day in range(30):
+        await _day(tables, day, 10 if day % 2 else 30)
+    await _day(tables, 30, 99, calls=0)
+    half, same, double, more = [
+        await _day(tables, 40 + index, rate) for index, rate in enumerate((10, 20, 40, 90))
+    ]
+    score = "SELECT calculate_beast_mode_score($1)"
+    assert [await tables.value(score, day) for day in (half, same, double, more)] == [
+        Decimal("2.50"),
+        Decimal("5.00"),
+        Decimal("10.00"),
+        Decimal("10.00"),
+    ]
+
+
+async def test_without_a_baseline_or_a_rate_there_is_no_score(tables: Tables):
+    score = "SELECT calculate_beast_mode_score($1)"
+    assert await tables.value(score, date(2026, 1, 1)) is None
+    zero = await _day(tables, 0, 0)
+    assert await tables.value(score, zero) is None
+    unknown = await _day(tables, 1, None)
+    assert await tables.value(score, unknown) is None
+    # the mean of both days is 20
+    assert await tables.value(score, await _day(tables, 2, 40)) == Decimal("10.00")
+
+
+# --- the server -----------------------------------------------------------------------------------
+
+
+async def test_a_server_that_is_gone_is_unavailable_and_used_again_when_it_is_back(
+    crm: PostgresCrm, postgres_gate: Gate
+):
+    await crm.apply(rich_record("a"))
+    await postgres_gate.shut()
+    with pytest.raises(StoreUnavailable, match="What to do: check that it runs"):
+        await crm.apply(rich_record("b"))
+    await postgres_gate.open()
+    await crm.apply(rich_record("b"))
+    assert (await crm.counts())["calls"] == 2
+
+
+async def test_connections_that_the_server_closed_meanwhile_are_no_failure(
+    crm: PostgresCrm, postgres_gate: Gate
+):
+    await asyncio.gather(*(crm.counts() for _ in range(5)))
+    await postgres_gate.shut()
+    await postgres_gate.open()
+    # the first thing asked, on a connection whose end may not have been noticed yet
+    assert (await crm.counts())["calls"] == 0
+
+
+async def test_a_server_that_never_answers_is_unavailable_in_time():
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    url = f"postgresql://me:secret@127.0.0.1:{port}/none?sslmode=disable"
+    async with server, PgPool(url, connect_s=0.3) as pool:
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(StoreUnavailable, match="no answer in time"):
+            await pool.ping()
+        assert asyncio.get_running_loop().time() - began < 2.0
+
+
+async def test_a_wrong_password_and_a_wrong_database_say_what_to_mend(postgres_url: str):
+    password = postgres_url.split("@")[0].rpartition(":")[2]
+    async with PgPool(postgres_url.replace(password, "wrong")) as pool:
+        with pytest.raises(StoreUnavailable, match="check user and password in SIDECAR_POSTGRES_U"):
+            await pool.ping()
+    async with PgPool(postgres_url.replace("/test_", "/gone_")) as pool:
+        with pytest.raises(StoreUnavailable, match="create the database, or name another"):
+            await pool.ping()
+
+
+async def test_a_closed_pool_is_unavailable(postgres_url: str):
+    pool = PgPool(postgres_url)
+    await pool.ping()
+    await pool.aclose()
+    await pool.aclose()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await pool.ping()
+
+
+async def test_everything_works_where_sessions_forget_everything_between_transactions(
+    stack: StackUrls, postgres_url: str
+):
+    async with Gate(postgres_socket(stack), forgets=True) as pooler:
+        url = f"{through(postgres_url, pooler)}&pgbouncer=true&channel_binding=prefer"
+        async with PgPool(url) as pool:
+            crm, conversations = PostgresCrm(pool), PostgresConversations(pool)
+            await crm.migrate()
+            await conversations.migrate()
+            records = [rich_record(f"call-{n}", lead=Lead(phone="+12125550142")) for n in range(4)]
+            for store in (crm, conversations):
+                await asyncio.gather(*(store.apply(record) for record in records * 2))
+                assert await store.differences(records) == {}
+        assert pooler.forgotten > 20
+
+
+async def _everything(tables: Tables) -> list[Mapping[str, Any]]:
+    rows = [await tables.row(f"SELECT * FROM {name}") for name in ("leads", "calls", "transfers")]
+    return [{name: row[name] for name in row if name != "updated_at"} for row in rows]

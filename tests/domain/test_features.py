@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent_sidecar.domain.features import _vertex, pitch_hz, semitones
+from agent_sidecar.domain.types import Samples
+
+RATE_HZ = 8000
+
+
+def tone(pitch: float, *, seconds: float = 0.2, tilt: float = 1.0, phase: float = 0.0) -> Samples:
+    """Return a tone with all its overtones of the telephone band, falling by 1/n^tilt."""
+    t = np.arange(int(RATE_HZ * seconds)) / RATE_HZ
+    wave = np.zeros_like(t)
+    for n in range(1, int(3400 / pitch) + 1):
+        wave += np.sin(2 * np.pi * n * pitch * t + phase * n * n) / n**tilt
+    return (0.3 * wave / np.abs(wave).max()).astype(np.float32)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    pitch=st.floats(75, 380),
+    tilt=st.floats(0.5, 2.0),
+    phase=st.floats(0, 6.28),
+    loudness=st.floats(0.01, 1.0),
+)
+def test_the_pitch_of_a_harmonic_tone_is_found_within_a_third_of_a_semitone(
+    pitch, tilt, phase, loudness
+):
+    found = pitch_hz(loudness * tone(pitch, tilt=tilt, phase=phase), RATE_HZ)
+    assert len(found) == 5
+    assert all(abs(semitones(one, pitch)) < 0.3 for one in found)
+
+
+def test_the_pitch_survives_some_noise():
+    noise = np.random.default_rng(1).normal(0, 0.01, 1600).astype(np.float32)
+    found = pitch_hz(tone(140.0) + noise, RATE_HZ)
+    assert np.median(found) == pytest.approx(140.0, rel=0.01)
+
+
+def test_noise_and_silence_have_no_pitch():
+    noise = np.random.default_rng(2).normal(0, 0.1, 8000).astype(np.float32)
+    assert len(pitch_hz(noise, RATE_HZ)) <= 1
+    assert pitch_hz(np.zeros(1600, np.float32), RATE_HZ) == []
+
+
+def test_less_than_a_window_has_no_pitch():
+    assert pitch_hz(tone(100.0)[:319], RATE_HZ) == []
+
+
+def test_an_octave_is_twelve_semitones():
+    assert semitones(220.0, 110.0) == pytest.approx(12.0)
+    assert semitones(110.0, 220.0) == pytest.approx(-12.0)
+    assert semitones(100.0, 100.0) == 0.0
+
+
+def test_a_parabola_peaks_between_its_points_and_a_flat_one_in_the_middle():
+    assert _vertex(0.0, 1.0, 0.0) == 0.0
+    assert 0.0 < _vertex(0.0, 1.0, 0.5) <= 0.5
+    assert _vertex(1.0, 1.0, 1.0) == 0.0

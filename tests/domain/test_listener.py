@@ -1,0 +1,156 @@
+from collections.abc import Sequence
+from itertools import chain, zip_longest
+
+import numpy as np
+import pytest
+
+from agent_sidecar.domain.audio import decoder_for
+from agent_sidecar.domain.events import SpeechHeard
+from agent_sidecar.domain.listener import _BASELINE, Listener
+from agent_sidecar.domain.media import MediaFormat, MediaFrame
+from agent_sidecar.domain.types import Party, Samples, Track
+from tests.domain.sounds import FRAME, RATE_HZ, frames, noise, track, voice
+
+PCMU = MediaFormat(encoding="PCMU", sample_rate_hz=RATE_HZ)
+PARTIES: dict[Track, Party] = {"inbound": "prospect", "outbound": "agent"}
+Stretches = Sequence[tuple[float, float]]
+
+
+def a_listener(*, start_s: float = 0.0, phase: float = 0.5, encoding: str = "PCMU") -> Listener:
+    media_format = MediaFormat(encoding=encoding, sample_rate_hz=RATE_HZ)
+    decode = decoder_for(media_format)
+    assert decode is not None
+    return Listener(media_format, decode, start_s=start_s, parties=PARTIES, phase=phase)
+
+
+def both(prospect: Samples, agent: Samples) -> list[MediaFrame]:
+    """Return the frames of both tracks as they come, turn by turn."""
+    pairs = zip_longest(frames("inbound", prospect), frames("outbound", agent))
+    return [frame for frame in chain.from_iterable(pairs) if frame is not None]
+
+
+def hear(listener: Listener, arriving: Sequence[MediaFrame]) -> list[SpeechHeard]:
+    out = [speech for frame in arriving for speech in listener.receive(frame)]
+    return [*out, *listener.flush()]
+
+
+def talk(prospect: Stretches, agent: Stretches, length_s: float = 10.0) -> list[SpeechHeard]:
+    return hear(a_listener(), both(track(prospect, length_s), track(agent, length_s)))
+
+
+def of(heard: list[SpeechHeard], party: Party) -> list[SpeechHeard]:
+    return [speech for speech in heard if speech.party == party]
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.3, 1.0])
+def test_each_party_is_heard_on_its_track_in_call_time(phase):
+    listener = a_listener(start_s=60.0, phase=phase)
+    heard = hear(listener, both(track([(4.0, 6.0)], 8.0), track([(1.0, 3.0)], 8.0)))
+    assert [speech.party for speech in heard] == ["agent", "prospect"]
+    assert [speech.start_s for speech in heard] == pytest.approx([61.0, 64.0], abs=0.12)
+    assert [speech.end_s for speech in heard] == pytest.approx([63.0, 66.0], abs=0.12)
+    assert listener.heard_s == pytest.approx(68.0)
+    assert listener.frames_lost == 0
+
+
+def test_an_answer_is_as_late_as_the_silence_before_it():
+    (answer,) = of(talk([(4.5, 6.0)], [(1.0, 3.0)]), "prospect")
+    assert answer.acoustics.response_latency_s == pytest.approx(1.5, abs=0.12)
+    assert answer.acoustics.pause_s == pytest.approx(1.5, abs=0.12)
+    assert answer.acoustics.overtalk_s == 0.0
+
+
+def test_who_goes_on_after_a_pause_of_his_own_answers_nobody():
+    heard = of(talk([(2.0, 3.0), (5.0, 6.0)], [(0.0, 1.0)]), "prospect")
+    assert heard[0].acoustics.response_latency_s == pytest.approx(1.0, abs=0.12)
+    assert heard[1].acoustics.response_latency_s is None
+    assert heard[1].acoustics.pause_s == pytest.approx(2.0, abs=0.12)
+
+
+def test_who_speaks_first_answers_nobody_and_has_no_pause():
+    (first,) = of(talk([(1.0, 2.0)], []), "prospect")
+    assert first.acoustics.response_latency_s is None
+    assert first.acoustics.pause_s is None
+
+
+def test_who_breaks_in_talks_over_and_does_not_hesitate_and_the_other_is_not_blamed():
+    heard = talk([(4.0, 6.0)], [(0.5, 1.5), (3.0, 5.0)])
+    (broke_in,) = of(heard, "prospect")
+    assert broke_in.acoustics.overtalk_s == pytest.approx(1.0, abs=0.12)
+    assert broke_in.acoustics.response_latency_s == 0.0
+    assert broke_in.acoustics.pause_s == 0.0
+    assert [speech.acoustics.overtalk_s for speech in of(heard, "agent")] == [0.0, 0.0]
+
+
+def test_talking_into_speech_that_still_goes_on_is_overtalk():
+    (broke_in,) = of(talk([(3.0, 4.0)], [(1.0, 9.0)]), "prospect")
+    assert broke_in.acoustics.overtalk_s == pytest.approx(1.0, abs=0.12)
+    assert broke_in.acoustics.response_latency_s == 0.0
+
+
+def test_a_voice_is_compared_with_its_own_median_so_far():
+    parts = [voice(1.0, pitch_hz=pitch) for pitch in (100.0, 100.0, 200.0)]
+    prospect = np.concatenate([part for one in parts for part in (one, noise(1.0))])
+    shifts = [s.acoustics.tonal_shift_st for s in hear(a_listener(), both(prospect, noise(6.0)))]
+    assert shifts == pytest.approx([0.0, 0.0, 12.0], abs=0.3)
+
+
+def test_speech_without_a_pitch_has_no_shift():
+    hiss = np.concatenate([noise(1.0, level=0.1), noise(1.0)])
+    (speech,) = hear(a_listener(), both(hiss, noise(2.0)))
+    assert speech.acoustics.tonal_shift_st is None
+
+
+def test_the_baseline_of_a_long_call_stays_small():
+    listener = a_listener()
+    for _ in range(_BASELINE + 50):
+        listener._tonal_shift(listener._ears["inbound"], "prospect", 120.0)
+    assert len(listener._ears["inbound"].pitches["prospect"]) == _BASELINE
+
+
+@pytest.mark.parametrize("encoding", ["PCMU", "PCMA"])
+def test_lost_frames_are_silence_of_the_same_length(encoding):
+    listener = a_listener(encoding=encoding)
+    quiet = b"\xff" if encoding == "PCMU" else b"\xd5"
+    for chunk in (1, *range(3, 200)):
+        assert not listener.receive(MediaFrame("inbound", chunk, quiet * FRAME))
+    assert listener.frames_lost == 1
+    assert listener.heard_s == pytest.approx(199 * 0.02, abs=0.21)
+    assert not listener.flush()
+    assert listener.heard_s == pytest.approx(199 * 0.02)
+
+
+def test_frames_that_wait_behind_a_gap_are_heard_when_the_stream_ends():
+    listener = a_listener()
+    arriving = list(frames("inbound", track([(0.0, 1.0)], 2.0)))
+    del arriving[-3]
+    assert len(hear(listener, arriving)) == 1
+    assert listener.frames_lost == 1
+    assert listener.heard_s == pytest.approx(2.0)
+
+
+def test_after_the_bridge_the_other_voice_is_the_closer_with_a_baseline_of_his_own():
+    listener = a_listener()
+    agent = [*frames("outbound", track([(0.5, 1.5)], 3.0, pitch_hz=200.0))]
+    closer = [*frames("outbound", track([(0.5, 1.5)], 3.0, pitch_hz=100.0), first=151)]
+    first = [speech for frame in agent for speech in listener.receive(frame)]
+    listener.set_party("outbound", "closer")
+    second = hear(listener, closer)
+    assert [speech.party for speech in (*first, *second)] == ["agent", "closer"]
+    assert second[0].acoustics.tonal_shift_st == 0.0
+
+
+def test_a_track_that_begins_later_is_put_where_it_belongs():
+    listener = a_listener(start_s=10.0)
+    early = list(frames("inbound", track([(6.0, 7.0)], 8.0)))
+    late = list(frames("outbound", track([(0.5, 1.5)], 4.0)))
+    together = list(chain.from_iterable(zip(early[200:], late, strict=True)))
+    heard = hear(listener, [*early[:200], *together])
+    assert [speech.party for speech in heard] == ["agent", "prospect"]
+    assert heard[0].start_s == pytest.approx(14.5, abs=0.15)
+    assert heard[1].acoustics.response_latency_s == pytest.approx(0.5, abs=0.2)
+
+
+def test_speech_heard_together_at_the_end_comes_in_its_order():
+    heard = hear(a_listener(), both(track([(1.0, 2.0)], 2.0), track([(0.2, 2.0)], 2.0)))
+    assert [speech.party for speech in heard] == ["agent", "prospect"]

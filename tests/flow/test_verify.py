@@ -1,0 +1,176 @@
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from agent_sidecar.domain.types import STORES, CallId
+from agent_sidecar.errors import JournalFailed, RecordRejected, StoreUnavailable
+from agent_sidecar.wrapup.relay import Relay
+from agent_sidecar.wrapup.verify import Difference, Unreachable, verify
+from tests.builders import stranger_record
+from tests.contract.test_journal import opening
+from tests.fakes import FakeClock, FakeJournal, FakeProjection
+
+CALL_IDS = [CallId(f"call-{n}") for n in range(3)]
+
+
+@pytest.fixture
+async def journal() -> FakeJournal:
+    journal = FakeJournal()
+    for call_id in CALL_IDS:
+        await journal.commit(stranger_record(call_id))
+    return journal
+
+
+@pytest.fixture
+def stores() -> list[FakeProjection]:
+    return [FakeProjection(store) for store in STORES]
+
+
+async def deliver(journal: FakeJournal, stores: list[FakeProjection]) -> None:
+    relay = Relay(journal, stores, FakeClock())
+    task = asyncio.create_task(relay.run())
+    await relay.drain(asyncio.get_running_loop().time() + 10)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_everything_everywhere_is_clean(journal, stores):
+    await deliver(journal, stores)
+    report = await verify(journal, stores)
+    assert report.clean
+    assert report.records == 3
+    assert report.summary() == ["3 records in conversations, postgres, neo4j, chroma: clean"]
+    assert report.to_json() == {
+        "verify": "clean",
+        "records": 3,
+        "open_calls": 0,
+        "pending": dict.fromkeys(STORES, 0),
+        "parked": dict.fromkeys(STORES, 0),
+        "differences": [],
+        "unreachable": {},
+    }
+
+
+async def test_an_empty_journal_is_clean(stores):
+    report = await verify(FakeJournal(), stores)
+    assert report.clean
+    assert report.records == 0
+
+
+async def test_open_calls_are_counted_and_do_not_make_it_unclean(journal, stores):
+    await deliver(journal, stores)
+    await journal.append(CallId("live"), opening("live"))
+    report = await verify(journal, stores)
+    assert report.clean
+    assert report.open_calls == 1
+    assert "1 calls are open" in report.summary()[1]
+
+
+async def test_what_a_store_lost_or_changed_is_named(journal, stores):
+    await deliver(journal, stores)
+    postgres, neo4j = stores[1], stores[2]
+    del postgres.held[CALL_IDS[0]]
+    neo4j.held[CALL_IDS[1]] = stranger_record(CALL_IDS[1], hangup_cause="other")
+    report = await verify(journal, stores)
+    assert not report.clean
+    assert report.differences == (
+        Difference(store="postgres", call_id=CALL_IDS[0], text="missing"),
+        Difference(store="neo4j", call_id=CALL_IDS[1], text="hangup_cause differs"),
+    )
+    assert "neo4j: call call-1: hangup_cause differs" in report.summary()
+
+
+async def test_what_was_not_delivered_is_pending_and_not_a_difference(journal, stores):
+    stores[3].fails_with = StoreUnavailable("down")
+    stores[2].fails_for["call-1"] = RecordRejected("bad")
+    with capture_logs():
+        await deliver(journal, stores)
+    stores[3].fails_with = None
+    report = await verify(journal, stores)
+    assert not report.clean
+    assert report.differences == ()
+    assert report.pending == {"conversations": 0, "postgres": 0, "neo4j": 0, "chroma": 3}
+    assert report.parked == {"conversations": 0, "postgres": 0, "neo4j": 1, "chroma": 0}
+    assert "chroma: 3 not delivered yet: they follow while `serve` runs" in report.summary()
+    assert "neo4j: 1 parked: the store refused them, see the log" in report.summary()
+
+
+@pytest.mark.parametrize(
+    ("adversity", "reason"),
+    [
+        ({"fails_with": StoreUnavailable("connection refused")}, "connection refused"),
+        ({"answers_after_s": 10**6}, "no answer within 60 s"),
+        ({"fails_with": KeyError("bug")}, "the comparison failed: KeyError('bug')"),
+    ],
+)
+async def test_a_store_that_cannot_be_asked_does_not_hide_the_others(
+    journal, stores, adversity, reason
+):
+    await deliver(journal, stores)
+    for name, value in adversity.items():
+        setattr(stores[0], name, value)
+    del stores[1].held[CALL_IDS[2]]
+    with capture_logs():
+        report = await verify(journal, stores)
+    assert report.unreachable == (Unreachable(store="conversations", reason=reason),)
+    assert [d.store for d in report.differences] == ["postgres"]
+    assert f"conversations: not reachable: {reason}" in report.summary()
+    assert not report.clean
+
+
+async def test_only_the_wanted_calls_are_looked_at(journal, stores):
+    await deliver(journal, stores)
+    stores[1].held.clear()
+    await journal.append(CallId("live"), opening("live"))
+    report = await verify(journal, stores, only={CALL_IDS[1]})
+    assert report.records == 1
+    assert report.open_calls == 0
+    assert [d.call_id for d in report.differences] == [CALL_IDS[1]]
+
+
+async def test_a_record_that_is_corrected_meanwhile_is_pending(journal, stores):
+    await deliver(journal, stores)
+    slow = stores[1]
+    slow.answers_after_s = 5.0
+    audit = asyncio.create_task(verify(journal, [slow]))
+    await asyncio.sleep(1)
+    corrected = stranger_record(CALL_IDS[0], hangup_cause="corrected")
+    await journal.commit(corrected)
+    # written, not acknowledged yet
+    slow.held[CALL_IDS[0]] = corrected
+    report = await audit
+    assert report.differences == ()
+    assert report.pending == {"postgres": 1}
+
+
+async def test_a_record_that_is_corrected_and_delivered_meanwhile_is_compared_anew(journal, stores):
+    await deliver(journal, stores)
+    slow = stores[1]
+    slow.answers_after_s = 5.0
+    audit = asyncio.create_task(verify(journal, [slow]))
+    await asyncio.sleep(1)
+    corrected = stranger_record(CALL_IDS[0], hangup_cause="corrected")
+    await journal.commit(corrected)
+    slow.held[CALL_IDS[0]] = corrected
+    await journal.ack(await journal.claim("postgres", limit=5))
+    report = await audit
+    assert report.clean
+
+
+async def test_a_hundred_differences_are_summed_up(stores):
+    journal = FakeJournal()
+    for n in range(120):
+        await journal.commit(stranger_record(f"call-{n}"))
+    await deliver(journal, stores)
+    stores[0].held.clear()
+    report = await verify(journal, stores)
+    assert len(report.differences) == 120
+    assert report.summary()[-1] == "... and 100 more differences"
+    assert len(report.summary()) == 22
+
+
+async def test_a_journal_that_cannot_be_read_is_no_clean_report(journal, stores):
+    journal.reads_fail_with = JournalFailed("it is damaged")
+    with pytest.raises(JournalFailed):
+        await verify(journal, stores)

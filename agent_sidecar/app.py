@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 import structlog
 
@@ -128,7 +129,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         registry = _registry(parts, call_parts, relay, attacher, tasks)
         tasks.create_task(parts.lag.run(), name="lag")
         tasks.create_task(_keep_warm(parts, warm), name="warm")
-        tasks.create_task(_index_playbook(parts), name="playbook")
+        tasks.create_task(_store_playbook(parts), name="playbook")
         tasks.create_task(relay.run(), name="relay")
         exits.push_async_callback(_drain, settings, registry, relay)
         await resume_calls(parts.journal, registry, attacher, settings.resume_s, tasks)
@@ -159,9 +160,13 @@ async def _background() -> AsyncIterator[asyncio.TaskGroup]:
     try:
         async with asyncio.TaskGroup() as tasks:
             yield tasks
-            raise _Stop
+            _stop()
     except* _Stop:
         pass
+
+
+def _stop() -> NoReturn:
+    raise _Stop
 
 
 async def _open_parts(settings: Settings, urls: StackUrls | None, exits: AsyncExitStack) -> Parts:
@@ -322,15 +327,16 @@ async def _keep_warm(parts: Parts, warm: WarmCopy) -> None:
         await asyncio.sleep(REFRESH_S)
 
 
-async def _index_playbook(parts: Parts) -> None:
-    """Keep the playbook's texts in the vector store; tried until it takes them."""
+async def _store_playbook(parts: Parts) -> None:
+    """Keep the playbook's texts and closers in the stores; tried until they take them."""
     pause_s = 1.0
     vectors = await _vectors(parts.embedder, parts.playbook)
     while True:
         try:
+            await parts.closers.load(parts.playbook.closers)
             await parts.stores.index.load(parts.playbook, vectors)
         except StoreUnavailable as exc:
-            log.warning("playbook_not_indexed", error=str(exc), again_in_s=pause_s)
+            log.warning("playbook_not_stored", error=str(exc), again_in_s=pause_s)
             await asyncio.sleep(pause_s)
             pause_s = min(60.0, 2 * pause_s)
         else:

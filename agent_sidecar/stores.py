@@ -56,18 +56,18 @@ async def open_stores(
 ) -> AsyncIterator[Stores]:
     """Open all stores; nothing is asked of them yet, so one that is down is no error."""
     async with AsyncExitStack() as exits:
-        postgres = _given(settings.postgres_url, urls and urls.postgres, "POSTGRES_URL")
+        postgres = _given(settings.postgres_url, urls.postgres if urls else None, "POSTGRES_URL")
         pool = await exits.enter_async_context(PgPool(postgres))
         bolt = await exits.enter_async_context(
             Bolt(_bolt_address(settings, urls), serialize_writes=settings.neo4j_url is None)
         )
-        chroma_url = settings.chroma_url or (urls and urls.chroma)
+        chroma_url = settings.chroma_url or (urls.chroma if urls else None)
         if not chroma_url:
             raise _nowhere("CHROMA_URL")
         chroma = await exits.enter_async_context(
             ChromaServer(chroma_url, model=model, dimension=dimension)
         )
-        redis_url = _given(settings.redis_url, urls and urls.redis, "REDIS_URL")
+        redis_url = _given(settings.redis_url, urls.redis if urls else None, "REDIS_URL")
         live = await RedisLive.open(redis_url)
         exits.push_async_callback(live.aclose)
         conversations: Projection = PostgresConversations(pool)

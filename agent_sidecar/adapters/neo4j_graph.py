@@ -9,7 +9,7 @@ the call has added to the counts, so a record applied again adds the difference:
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
-from typing import LiteralString, cast
+from typing import LiteralString, TypeAlias, cast
 
 import msgspec
 
@@ -35,6 +35,7 @@ from agent_sidecar.domain.tally import (
     objection_figures,
     pattern_figures,
     read_tally,
+    scope,
     strategy_figures,
     transfer_correlation,
     write_tally,
@@ -48,6 +49,8 @@ _FIGURES: Mapping[str, Callable[[Tally], Derived]] = {
     "objection": objection_figures,
     "pattern": pattern_figures,
 }
+# (scope, strategy) -> tried, lifted, won
+_Evidence: TypeAlias = Mapping[tuple[str, str], tuple[int, ...]]
 
 
 class Neo4jGraph:
@@ -113,15 +116,15 @@ class Neo4jGraph:
                 found[facts.call_id] = sentences
         return found
 
-    async def _answered(self, all_facts: Iterable[GraphFacts]) -> Mapping[tuple[str, ...], Row]:
-        """Read the evidence that these records have a share in."""
-        keys = sorted({c.key for f in all_facts for c in f.contribution if c.counter == "answered"})
-        rows: dict[tuple[str, ...], Row] = {}
-        for about, statement in cypher.READ_ANSWERED.items():
-            wanted = [_answered_row(key) for key in keys if key[0].startswith(f"{about}:")]
-            for row in await self._bolt.read(statement, rows=wanted):
-                rows[str(row["context"]), str(row["kind"]), str(row["strategy"])] = row
-        return rows
+    async def _answered(self, all_facts: Iterable[GraphFacts]) -> _Evidence:
+        """Read the evidence that these records have a share in, and that of everybody."""
+        keys = {c.key for f in all_facts for c in f.contribution if c.counter == "answered"}
+        scopes = sorted({scope(context, kind) for context, kind, _ in keys if kind})
+        answered: dict[tuple[str, str], tuple[int, ...]] = {}
+        for row in await self._bolt.read(cypher.READ_ANSWERED, scopes=scopes):
+            for strategy, *amounts in cast(list[tuple[str, int, int, int]], row["found"]):
+                answered[str(row["scope"]), strategy] = tuple(amounts)
+        return answered
 
     async def _schema_names(self) -> set[str]:
         return {
@@ -179,14 +182,13 @@ async def _learn_traits(run: Run, lead_ids: Iterable[str]) -> None:
 
 async def _count(run: Run, changes: Sequence[Count]) -> None:
     """Add to the counts, and derive anew what depends on them."""
-    answered: dict[str, list[dict[str, object]]] = defaultdict(list)
+    answered: dict[tuple[str, bool], list[dict[str, object]]] = defaultdict(list)
     tallied: dict[str, dict[str, list[Count]]] = defaultdict(lambda: defaultdict(list))
     totals = (0, 0)
     for change in changes:
         if change.counter == "answered":
-            tried, lifted, won = change.amounts
-            row = {**_answered_row(change.key), "tried": tried, "lifted": lifted, "won": won}
-            answered[change.key[0].partition(":")[0]].append(row)
+            context, kind, _ = change.key
+            answered[context.partition(":")[0], bool(kind)].append(_answered_row(change))
         elif change.counter == "calls":
             totals = (change.amounts[0], change.amounts[1])
         else:
@@ -257,23 +259,32 @@ def _edge_differences(edges: Iterable[Edge], stored: Iterable[Row]) -> Iterable[
             yield f"{key[0]} with {key[1]}: {sentence}"
 
 
-def _count_differences(
-    contribution: Iterable[Count], stored: Mapping[tuple[str, ...], Row]
-) -> Iterable[str]:
+def _count_differences(contribution: Iterable[Count], stored: _Evidence) -> Iterable[str]:
     """Evidence is a sum over calls: it can be no less than what this call alone has added."""
     for count in contribution:
         if count.counter != "answered":
             continue
-        row = stored.get(count.key, {})
-        found = tuple(cast(int, row.get(name, 0)) for name in ("tried", "lifted", "won"))
-        if any(have < added_here for have, added_here in zip(found, count.amounts, strict=True)):
-            yield f"ANSWERED_BY {' '.join(count.key)} counts {found}, less than {count.amounts}"
+        context, kind, strategy = count.key
+        found = stored.get((scope(context, kind), strategy), (0, 0, 0))
+        if any(have < share for have, share in zip(found, count.amounts, strict=True)):
+            yield (
+                f"ANSWERED_BY {strategy} of {scope(context, kind)} counts {found},"
+                f" less than this call's own {count.amounts}"
+            )
 
 
-def _answered_row(key: tuple[str, ...]) -> dict[str, object]:
-    context, kind, strategy = key
-    name = context.partition(":")[2]
-    return {"context": context, "name": name, "kind": kind, "strategy": strategy}
+def _answered_row(count: Count) -> dict[str, object]:
+    context, kind, strategy = count.key
+    tried, lifted, won = count.amounts
+    return {
+        "name": context.partition(":")[2],
+        "scope": scope(context, kind),
+        "kind": kind,
+        "strategy": strategy,
+        "tried": tried,
+        "lifted": lifted,
+        "won": won,
+    }
 
 
 def _call_properties(facts: GraphFacts) -> Mapping[str, object]:

@@ -1,126 +1,197 @@
-"""Live state over Redis: who has which closer, and the hints for other processes."""
+"""Live state that all processes share: closer leases, cached values, the call directory, hints out.
+
+Everything here may be lost without harm: leases and entries end by themselves, messages are for
+whoever listens now.
+"""
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
-from typing import Self
+from typing import Self, TypeVar, cast
+from urllib.parse import urlsplit
 
-import msgspec
 import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from agent_sidecar.domain.types import CallId, TransferId
-from agent_sidecar.errors import SettingsInvalid, StoreUnavailable
+from agent_sidecar.domain.types import TransferId
+from agent_sidecar.errors import StoreUnavailable
 
 log = structlog.get_logger()
 
-# every hint and score of every call; also `<CHANNEL>:<call_id>`
-CHANNEL = "sidecar:hints"
-QUEUE = 1000
-ANSWER_S = 1.0
-_LEASE = "sidecar:lease:"
-# compare and delete in one step: only the holder may release
-_RELEASE = (
-    "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
-)
+T = TypeVar("T")
+
+# Both are atomic on the server. A repeated lease by the same holder prolongs it, so that one whose
+# answer was lost can simply be asked for again.
+LEASE = """
+if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  return 1
+end
+return 0
+"""
+DELETE_IF_MINE = """
+local deleted = 0
+for _, key in ipairs(KEYS) do
+  if redis.call('GET', key) == ARGV[1] then deleted = deleted + redis.call('DEL', key) end
+end
+return deleted
+"""
+
+_PREFIX = "agent_sidecar"
+_CONNECTIONS = 20
+# One command, with connecting; a live call waits for it.
+_ANSWER_S = 1.0
+# Messages that wait for a server that is slow, and how many are sent at once.
+_WAITING, _TOGETHER = 1000, 100
+# After a failed send; what comes meanwhile pushes out the oldest.
+_PAUSE_S = 1.0
 
 
 class RedisLive:
-    """One server's live state; `aclose` it."""
+    """One pool of connections and one task that publishes; made inside the loop it lives in."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: "Redis[bytes]", address: str) -> None:
         self._redis = redis
-        self._release = redis.register_script(_RELEASE)
-        self._waiting: deque[tuple[str, bytes]] = deque(maxlen=QUEUE)
+        self._address = address
+        self._lease = redis.register_script(LEASE)
+        self._delete_if_mine = redis.register_script(DELETE_IF_MINE)
+        self._waiting: deque[tuple[str, bytes]] = deque(maxlen=_WAITING)
         self._arrived = asyncio.Event()
-        self._sender: asyncio.Task[None] | None = None
+        self._publishing = asyncio.create_task(self._publish_all(), name="redis:publish")
 
     @classmethod
     async def open(cls, url: str) -> Self:
-        """Prepare for the server at `url`; nothing is connected before use."""
-        try:
-            pool = BlockingConnectionPool.from_url(
-                url,
-                max_connections=16,
-                timeout=ANSWER_S,
-                socket_timeout=ANSWER_S,
-                socket_connect_timeout=ANSWER_S,
-                retry=Retry(NoBackoff(), 1),
-                decode_responses=True,
-            )
-        except ValueError as exc:
-            raise SettingsInvalid(f"SIDECAR_REDIS_URL cannot be used: {exc}") from None
-        live = cls(Redis(connection_pool=pool))
-        live._sender = asyncio.create_task(live._send(), name="redis:hints")
-        return live
+        """Connects when it is first asked something: a server that is down is no error yet."""
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=_CONNECTIONS,
+            timeout=_ANSWER_S,
+            socket_timeout=_ANSWER_S,
+            socket_connect_timeout=_ANSWER_S,
+            # One more try finds out that a pooled connection is old and the server is back.
+            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+        )
+        parts = urlsplit(url)
+        return cls(Redis.from_pool(pool), parts.hostname or parts.path)
 
     async def aclose(self) -> None:
-        """Give up what still waits and close the connections."""
-        if self._sender is not None:
-            self._sender.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._sender
+        """Send what still waits, for a moment, then close."""
+        with suppress(StoreUnavailable):
+            await self._send_waiting()
+        self._publishing.cancel()
+        await asyncio.gather(self._publishing, return_exceptions=True)
         await self._redis.aclose()
-        await self._redis.connection_pool.aclose()
 
     async def ping(self) -> None:
         """Really ask the server. Raises `StoreUnavailable`."""
-        try:
-            await self._redis.set("sidecar:ping", "1", px=1000)
-        except (RedisError, OSError) as exc:
-            raise _unavailable(exc) from exc
+        await self._ask(self._redis.ping())
 
-    async def lease(self, name: str, transfer_id: TransferId, *, ttl_s: float) -> bool:
-        """Reserve a closer for one transfer unless somebody has him; again for the same is fine."""
-        key = _LEASE + name
-        try:
-            taken = await self._redis.set(key, transfer_id, nx=True, px=int(ttl_s * 1000))
-            return bool(taken) or await self._redis.get(key) == transfer_id
-        except (RedisError, OSError) as exc:
-            raise _unavailable(exc) from exc
+    # --- leases ---
 
-    async def release(self, name: str, transfer_id: TransferId) -> bool:
-        """End a lease if this transfer holds it; say whether it did."""
-        try:
-            return bool(await self._release(keys=[_LEASE + name], args=[transfer_id]))
-        except (RedisError, OSError) as exc:
-            raise _unavailable(exc) from exc
+    async def lease(self, name: str, transfer_id: TransferId, ttl_s: float) -> bool:
+        """Take or prolong the lease; False when somebody else has it. Raises `StoreUnavailable`."""
+        taken = self._lease(keys=[_key("lease", name)], args=[transfer_id, _ms(ttl_s)])
+        return bool(await self._ask(taken))
+
+    async def release(self, name: str, transfer_id: TransferId) -> None:
+        """End the lease if this transfer still holds it. Raises `StoreUnavailable`."""
+        await self._ask(self._delete_if_mine(keys=[_key("lease", name)], args=[transfer_id]))
 
     async def holder(self, name: str) -> TransferId | None:
-        """Return the transfer that has the closer."""
-        try:
-            held = await self._redis.get(_LEASE + name)
-        except (RedisError, OSError) as exc:
-            raise _unavailable(exc) from exc
-        return TransferId(str(held)) if held else None
+        """Return who has the lease. Raises `StoreUnavailable`."""
+        held = await self._ask(self._redis.get(_key("lease", name)))
+        return None if held is None else TransferId(held.decode())
 
-    def publish_message(self, call_id: CallId, message: Mapping[str, object]) -> None:
-        """Pass a message on to other processes; never blocks: the oldest gives way."""
-        self._waiting.append((call_id, msgspec.json.encode(message)))
+    # --- cached values ---
+
+    async def put(self, name: str, value: bytes, ttl_s: float) -> None:
+        """Keep a value for all processes until it is too old. Raises `StoreUnavailable`."""
+        await self._ask(self._redis.set(_key("cache", name), value, px=_ms(ttl_s)))
+
+    async def get(self, name: str) -> bytes | None:
+        """Return a value that is not too old. Raises `StoreUnavailable`."""
+        return await self._ask(self._redis.get(_key("cache", name)))
+
+    # --- the call directory ---
+
+    async def enter(self, names: Sequence[str], owner: str, ttl_s: float) -> None:
+        """Say which process owns a call; `names` are its id and its legs'."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for name in names:
+                pipeline.set(_key("call", name), owner, px=_ms(ttl_s))
+            await self._ask(pipeline.execute())
+
+    async def remove(self, names: Sequence[str], owner: str) -> None:
+        """Take out what this owner still has."""
+        keys = [_key("call", name) for name in names]
+        await self._ask(self._delete_if_mine(keys=keys, args=[owner]))
+
+    async def owner(self, name: str) -> str | None:
+        """Return which process owns the call with that id or leg."""
+        found = await self._ask(self._redis.get(_key("call", name)))
+        return None if found is None else found.decode()
+
+    # --- hints out ---
+
+    def publish(self, channel: str, payload: bytes) -> None:
+        """Send to whoever listens now; never blocks, and drops the oldest when the server lags."""
+        self._waiting.append((channel, payload))
         self._arrived.set()
 
-    async def _send(self) -> None:
+    async def _publish_all(self) -> None:
+        failed = False
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
             try:
-                async with self._redis.pipeline(transaction=False) as pipe:
-                    for call_id, body in batch:
-                        pipe.publish(CHANNEL, body)
-                        pipe.publish(f"{CHANNEL}:{call_id}", body)
-                    await pipe.execute()
-            except (RedisError, OSError) as exc:
-                log.warning("hints_not_passed_on", messages=len(batch), error=type(exc).__name__)
-                await asyncio.sleep(ANSWER_S)
+                await self._send_waiting()
+                failed = False
+            except StoreUnavailable as exc:
+                if not failed:
+                    log.warning(
+                        "hint_channel_down",
+                        error=str(exc),
+                        todo="hints still reach the sockets; see that the server runs",
+                    )
+                failed = True
+                self._arrived.set()
+                await asyncio.sleep(_PAUSE_S)
+
+    async def _send_waiting(self) -> None:
+        while self._waiting:
+            group = [self._waiting.popleft() for _ in range(min(_TOGETHER, len(self._waiting)))]
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for channel, payload in group:
+                    pipeline.publish(channel, payload)
+                # those that were on their way are lost: sent twice would be worse than not at all
+                await self._ask(pipeline.execute())
+
+    async def _ask(self, answer: Awaitable[T]) -> T:
+        deadline = asyncio.get_running_loop().time() + _ANSWER_S
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await answer
+        except TimeoutError as exc:
+            raise self._unavailable(f"no answer within {_ANSWER_S:g} s") from exc
+        except (RedisError, OSError) as exc:
+            raise self._unavailable(str(exc)) from exc
+
+    def _unavailable(self, reason: str) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"redis at {self._address}: {reason}; see that the server runs and that"
+            " SIDECAR_REDIS_URL names it"
+        )
 
 
-def _unavailable(exc: Exception) -> StoreUnavailable:
-    return StoreUnavailable(
-        f"Redis does not answer ({type(exc).__name__}): check SIDECAR_REDIS_URL and the server;"
-        " without it no transfer is started"
-    )
+def _key(kind: str, name: str) -> str:
+    return f"{_PREFIX}:{kind}:{name}"
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))

@@ -62,11 +62,20 @@ def sentiment(text: str) -> float:
     words, clauses = _words_and_clauses(text)
     for index, word in enumerate(words):
         mood = MOOD.get(word)
-        if mood is None:
+        if mood is None or _only_turns_next(words, clauses, index):
             continue
         negated = word not in NEGATORS and _is_negated(words, clauses[index], index, index)
         total += -0.7 * mood if negated else mood
     return total / math.sqrt(total * total + 2.0)
+
+
+def _only_turns_next(words: list[str], clauses: list[int], index: int) -> bool:
+    """Say whether the word is the “no” of “no problem”, which has no mood of its own."""
+    if words[index] not in _ANSWERS or index + 1 == len(words):
+        return False
+    following = words[index + 1]
+    in_clause = clauses[index + 1] == clauses[index]
+    return in_clause and following in MOOD and following not in NEGATORS
 
 
 class Phrases:

@@ -139,14 +139,12 @@ class _Audit:
         found = await self._differences(delivered)
         if found:
             # What changed since the batch was read is no difference: ask again about those.
-            now = [await self._journal.record(call_id) for call_id in found]
-            for committed in now:
-                if committed is not None and self._state(committed) == "pending":
-                    self.counts["delivered"] -= 1
-                    self.counts["pending"] += 1
-            found = await self._differences(
-                [c for c in now if c is not None and self._state(c) == "delivered"]
-            )
+            read_again = [await self._journal.record(call_id) for call_id in found]
+            now = [committed for committed in read_again if committed is not None]
+            moved = sum(self._state(committed) == "pending" for committed in now)
+            self.counts["delivered"] -= moved
+            self.counts["pending"] += moved
+            found = await self._differences([c for c in now if self._state(c) == "delivered"])
         self.differences += [
             Difference(store=self.store, call_id=call_id, text=text)
             for call_id, texts in found.items()

@@ -23,7 +23,7 @@ from tests.secantus import secantus_server
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def stack() -> AsyncIterator[StackUrls]:
-    """All four embedded servers."""
+    """Start all four embedded servers."""
     # pytest's own folders have names that a unix socket's path cannot carry
     with tempfile.TemporaryDirectory(prefix="stack-") as folder:
         servers = Stack(Path(folder))
@@ -38,7 +38,7 @@ async def stack() -> AsyncIterator[StackUrls]:
 
 @pytest_asyncio.fixture
 async def postgres_url(stack: StackUrls) -> AsyncIterator[str]:
-    """An empty database of its own."""
+    """Make an empty database for one test."""
     assert stack.postgres is not None
     name = f"test_{uuid4().hex}"
     await _on_postgres(stack.postgres, f"CREATE DATABASE {name}")
@@ -50,7 +50,7 @@ async def postgres_url(stack: StackUrls) -> AsyncIterator[str]:
 
 @pytest_asyncio.fixture
 async def postgres_gate(stack: StackUrls, postgres_url: str) -> AsyncIterator[Gate]:
-    """A way to that database that can be shut."""
+    """Open a way to that database that can be shut."""
     async with Gate(postgres_socket(stack)) as gate:
         yield gate
 
@@ -87,7 +87,7 @@ async def _on_postgres(url: str, statement: str) -> None:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def mongodb_server() -> AsyncIterator[str]:
-    """The URL of a MongoDB, or of one that speaks as one."""
+    """Name a MongoDB, or start a server that speaks as one."""
     if url := os.environ.get("MONGODB_TEST_URL"):
         yield url
         return
@@ -97,7 +97,7 @@ async def mongodb_server() -> AsyncIterator[str]:
 
 @pytest_asyncio.fixture
 async def mongodb_url(mongodb_server: str) -> AsyncIterator[str]:
-    """An empty database of its own."""
+    """Name an empty database for one test."""
     name = f"test_{uuid4().hex}"
     parts = urlsplit(mongodb_server)
     yield parts._replace(path=f"/{name}").geturl()
@@ -106,4 +106,4 @@ async def mongodb_url(mongodb_server: str) -> AsyncIterator[str]:
     await client.close()
 
 
-# --- Neo4j: the stack’s graph and the server of NEO4J_TEST_URL, as parameters --------------------
+# --- Neo4j: the graph of the stack and the server of NEO4J_TEST_URL, as parameters ----------------

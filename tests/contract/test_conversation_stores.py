@@ -30,6 +30,7 @@ pytestmark = pytest.mark.contract
 
 Store = PostgresConversations | MongoConversations
 Change = Callable[[dict[str, Any]], None]
+_AWARE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, tzinfo=UTC)
 _PLUS_ONE = timezone(timedelta(hours=1))
 
 
@@ -81,7 +82,7 @@ async def test_a_second_migration_finds_nothing_to_do(store: Store):
 async def test_a_rich_record_comes_back_as_its_document(store: Store):
     record = rich_record()
     await store.apply(record)
-    found = await store.get(record.call_id)
+    found: Any = await store.get(record.call_id)
     assert found is not None
     for name, value in conversation_document(record).items():
         assert found[name] == value, name
@@ -170,7 +171,7 @@ async def test_a_lost_record_is_found(place: Place):
         document["record"] = b"{}"
 
     await place.tamper("a", change)
-    (wrong,) = (await place.store.differences([rich_record("a")]))["a"]
+    (wrong,) = (await place.store.differences([rich_record("a")]))[rich_record("a").call_id]
     assert wrong.startswith("record: Object missing required field")
 
 
@@ -354,7 +355,7 @@ def _postgres(request: pytest.FixtureRequest) -> Parts:
     async def tamper(call_id: str, change: Change) -> None:
         connection = await asyncpg.connect(url)
         doc = await connection.fetchval("SELECT doc FROM conversations WHERE id = $1", call_id)
-        document = bson.decode(doc, CodecOptions(tz_aware=True, tzinfo=UTC))
+        document = bson.decode(doc, _AWARE)
         change(document)
         await connection.execute(
             "UPDATE conversations SET doc = $2 WHERE id = $1", call_id, bson.encode(document)

@@ -218,6 +218,21 @@ async def test_a_lead_that_is_known_only_later_gets_the_call(crm: PostgresCrm, t
     assert (right["status"], right["relationship_strength"]) == ("hot_transfer", "strong")
 
 
+async def test_a_stranger_who_is_named_later_stays_the_same_lead(
+    crm: PostgresCrm, pool: PgPool, tables: Tables
+):
+    await crm.apply(stranger_record())
+    stranger = (await tables.lead())["id"]
+    await crm.apply(stranger_record(lead=Lead(phone="+12125550142")))
+    assert ((await tables.lead())["id"], (await tables.lead())["phone"]) == (
+        stranger,
+        "+12125550142",
+    )
+    await PostgresLeads(pool).put(Lead(lead_id=str(stranger), phone="+12125550143"))
+    await crm.apply(stranger_record())
+    assert (await tables.lead())["id"] == stranger
+
+
 async def test_what_a_person_said_of_a_transfer_stays(crm: PostgresCrm, tables: Tables):
     await crm.apply(rich_record())
     await tables.execute("UPDATE transfers SET kevin_rating = 9, conversion_result = 'closed'")
@@ -244,7 +259,7 @@ async def test_a_corrected_record_replaces_the_first(crm: PostgresCrm, tables: T
 
 
 async def test_the_database_refuses_a_wrong_value_for_good(crm: PostgresCrm):
-    with pytest.raises(RecordRejected, match="calls_phases_completed_check"):
+    with pytest.raises(RecordRejected, match="violates check constraint"):
         await crm.apply(rich_record(phase_reached=99))
     with pytest.raises(RecordRejected):
         await crm.apply(rich_record("nul\x00"))
@@ -482,5 +497,9 @@ async def test_everything_works_where_sessions_forget_everything_between_transac
 
 
 async def _everything(tables: Tables) -> list[Mapping[str, Any]]:
-    rows = [await tables.row(f"SELECT * FROM {name}") for name in ("leads", "calls", "transfers")]
+    rows = [
+        await tables.row("SELECT * FROM leads"),
+        await tables.row("SELECT * FROM calls"),
+        await tables.row("SELECT * FROM transfers"),
+    ]
     return [{name: row[name] for name in row if name != "updated_at"} for row in rows]

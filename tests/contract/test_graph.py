@@ -280,7 +280,7 @@ async def test_differences_name_what_was_changed_and_what_is_missing(graph: Neo4
         "surprise is True instead of nothing",
         "the edge USED_STRATEGY",
         "resolution_successful is False instead of True",
-        "counts (0, 1, 1), less than (1, 1, 1)",
+        "counts (0, 1, 1), less than this call's own (1, 1, 1)",
         "phone is 'wrong'",
         "LED_TO_OUTCOME with made up too many",
     ):

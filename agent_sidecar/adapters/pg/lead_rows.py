@@ -19,10 +19,12 @@ from agent_sidecar.domain.lead_progress import LEAD_STATUSES
 from agent_sidecar.domain.types import Lead
 from agent_sidecar.errors import RecordRejected, StoreUnavailable
 
-# what names a lead, most telling first; $5 is the id a nameless one was given
+# What names a lead, most telling first. $5 is the id that a nameless one was given; it is found by
+# that until it has names, and after that only by somebody who has none.
 _FIND = """
 SELECT * FROM leads
-WHERE id = $1 OR external_id = $2 OR phone = $3 OR email = $4 OR id = $5
+WHERE id = $1 OR external_id = $2 OR phone = $3 OR email = $4
+    OR (id = $5 AND (coalesce($2, $3, $4) IS NULL OR coalesce(external_id, phone, email) IS NULL))
 ORDER BY CASE WHEN id = $1 THEN 1 WHEN external_id = $2 THEN 2 WHEN phone = $3 THEN 3
     WHEN email = $4 THEN 4 ELSE 5 END
 LIMIT 1 FOR UPDATE
@@ -77,20 +79,21 @@ async def find_or_create(
 ) -> Lead:
     """Return the lead that these facts name, completed by them; a new one if they name none.
 
-    `spare_id` becomes the id of a new lead, and finds it again when nothing else does. A fact that
-    cannot be used (a wrong number, a key of another lead) is kept in `extra`.
+    `spare_id` becomes the id of a lead that nothing names, and finds it again. A fact that cannot
+    be used (a wrong number, a key of another lead) is kept in `extra`.
     """
     given, is_ours = _normalised(lead, region)
     given_id = UUID(given.lead_id) if is_ours else None
     if given.status not in LEAD_STATUSES:
         given = replace(given, status="new", extra={**given.extra, "status": given.status})
+    is_nameless = not any(getattr(given, key) for key in _KEYS)
     for _ in range(_RACES):
         row = await connection.fetchrow(
             _FIND, given_id, given.external_id, given.phone, given.email, spare_id
         )
         if row is not None:
             return await _complete(connection, row, given)
-        new_id = given_id or spare_id or uuid4()
+        new_id = given_id or (spare_id if is_nameless else None) or uuid4()
         row = await connection.fetchrow(_INSERT, *_values(new_id, given), False)
         if row is not None:
             return lead_of(row)

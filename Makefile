@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest -rs
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup dev demo test check contract e2e bench clean
+.PHONY: help setup dev demo test check static unit contract e2e bench clean
 
 help: ## show this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -35,9 +35,17 @@ test: dev ## check, contract and e2e: what CI runs
 	done
 
 check: dev ## format, lint, types, unit and flow tests; under a minute
+	@$(MAKE) --no-print-directory static & static=$$!; \
+	$(MAKE) --no-print-directory unit; unit=$$?; \
+	wait $$static && exit $$unit
+
+# the halves of check, side by side: mypy alone takes 20 s when it starts from nothing
+static:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+unit:
 	$(BIN)/coverage run -m pytest -rs tests/domain
 	$(BIN)/coverage report
 	$(PYTEST) --ignore=tests/domain

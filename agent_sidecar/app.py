@@ -24,7 +24,7 @@ from agent_sidecar.adapters.telnyx_control import Account, TelnyxControl, Transc
 from agent_sidecar.adapters.yaml_playbook import read_playbook
 from agent_sidecar.clock import SystemClock
 from agent_sidecar.domain.engagement import STARTING_WEIGHTS
-from agent_sidecar.domain.language import Reader, playbook_texts
+from agent_sidecar.domain.language import Reader, texts_to_embed
 from agent_sidecar.domain.playbook import Closer, Playbook
 from agent_sidecar.domain.record import Configuration
 from agent_sidecar.domain.types import Vector
@@ -131,9 +131,12 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         tasks.create_task(_keep_warm(parts, warm), name="warm")
         tasks.create_task(_store_playbook(parts), name="playbook")
         tasks.create_task(relay.run(), name="relay")
+        tasks.create_task(parts.closers.run(), name="leases")
         exits.push_async_callback(_drain, settings, registry, relay)
         await resume_calls(parts.journal, registry, attacher, settings.resume_s, tasks)
-        address.port = await exits.enter_async_context(open_front_door(parts, registry, desk))
+        address.port = await exits.enter_async_context(
+            open_front_door(parts, registry, desk, relay, call_parts.configuration)
+        )
         yield Service(parts=parts, registry=registry, relay=relay, port=address.port)
 
 
@@ -175,7 +178,10 @@ async def _open_parts(settings: Settings, urls: StackUrls | None, exits: AsyncEx
     exits.push_async_callback(journal.aclose)
     playbook = read_playbook(settings.playbook)
     folder = await asyncio.to_thread(
-        ensure_model, settings.models, settings.model, lambda text: log.info("model", text=text)
+        ensure_model,
+        settings.models,
+        settings.model,
+        lambda text: log.info("model_prepared", step=text),
     )
     embedder = await asyncio.to_thread(OnnxEmbedder.open, folder)
     exits.push_async_callback(embedder.aclose)
@@ -214,7 +220,7 @@ async def _migrate(stores: Stores) -> None:
 
 
 async def _vectors(embedder: OnnxEmbedder, playbook: Playbook) -> Mapping[str, Vector]:
-    texts = playbook_texts(playbook)
+    texts = texts_to_embed(playbook)
     return dict(zip(texts, await embedder.embed(texts), strict=True))
 
 

@@ -4,15 +4,20 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from agent_sidecar.adapters.telnyx_signature import SignatureCheck
 from agent_sidecar.adapters.telnyx_wire import decode_frame, decode_webhook
+from agent_sidecar.domain.record import Configuration
+from agent_sidecar.domain.recorded import RecordedCall
 from agent_sidecar.errors import StoreUnavailable
+from agent_sidecar.learning.ingest import IngestParts, ingest
 from agent_sidecar.live.hints import HintDesk
 from agent_sidecar.live.registry import Registry
 from agent_sidecar.ports import Projection
 from agent_sidecar.web.server import FrontDoor, FrontDoorParts
+from agent_sidecar.wrapup.relay import Relay
 from agent_sidecar.wrapup.verify import verify
 
 if TYPE_CHECKING:
@@ -22,7 +27,13 @@ PING_S = 2.0
 
 
 @asynccontextmanager
-async def open_front_door(parts: "Parts", registry: Registry, desk: HintDesk) -> AsyncIterator[int]:
+async def open_front_door(
+    parts: "Parts",
+    registry: Registry,
+    desk: HintDesk,
+    relay: Relay,
+    configuration: Configuration,
+) -> AsyncIterator[int]:
     """Listen on the settings' host and port; yields the port."""
     settings = parts.settings
     status = StoreStatus(parts)
@@ -36,6 +47,7 @@ async def open_front_door(parts: "Parts", registry: Registry, desk: HintDesk) ->
             closer_names=tuple(c.name for c in parts.playbook.closers),
             stores=status.stores,
             verify=status.verify,
+            take_in=partial(_take_in, parts, configuration, relay),
             metrics=parts.metrics,
             ready=status.ready,
             decode_frame=decode_frame,
@@ -56,6 +68,30 @@ async def open_front_door(parts: "Parts", registry: Registry, desk: HintDesk) ->
         yield port
     finally:
         await door.aclose()
+
+
+async def _take_in(
+    parts: "Parts",
+    configuration: Configuration,
+    relay: Relay,
+    recorded: RecordedCall,
+    strategies: frozenset[str],
+) -> bool:
+    """Take in a finished call of somebody else's; False when it is known already."""
+    is_new = await ingest(
+        recorded,
+        IngestParts(
+            journal=parts.journal,
+            embedder=parts.embedder,
+            leads=parts.stores.leads,
+            reader=parts.reader,
+            clock=parts.clock,
+            configuration=configuration,
+            strategies=strategies,
+        ),
+    )
+    relay.wake()
+    return is_new
 
 
 class StoreStatus:
@@ -79,7 +115,7 @@ class StoreStatus:
     async def verify(self) -> Mapping[str, object]:
         """Compare every record with every store."""
         report = await verify(self._parts.journal, self._parts.stores.projections)
-        return report.to_json()
+        return {"clean": report.clean, "summary": report.summary(), **report.to_json()}
 
 
 async def _status(projection: Projection) -> dict[str, object]:

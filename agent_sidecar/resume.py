@@ -8,7 +8,8 @@ from agent_sidecar.live.attaching import Attacher
 from agent_sidecar.live.live_call import LiveCall
 from agent_sidecar.live.registry import Registry
 from agent_sidecar.live.requests import AttachRequest
-from agent_sidecar.ports import Journal
+from agent_sidecar.ports import Journal, OpenCall
+from agent_sidecar.wrapup.recovery import judge
 
 log = structlog.get_logger()
 
@@ -20,33 +21,45 @@ async def resume_calls(
     resume_s: float,
     tasks: asyncio.TaskGroup,
 ) -> None:
-    """Rebuild every open call now; what Telnyx says of it is asked in the background."""
+    """Rebuild every open call now; what becomes of it is found out in the background."""
     for open_call in await journal.open_calls():
         call = registry.restore(open_call)
-        if call is not None and not call.is_ending:
-            log.info("call_taken_up", call_id=call.call_id, events=len(open_call.events))
-            work = _resume(call, registry, attacher, resume_s)
-            tasks.create_task(work, name=f"resume:{call.call_id}")
+        if call is None:
+            await journal.discard(open_call.call_id)
+            continue
+        log.info("call_taken_up", call_id=call.call_id, events=len(open_call.events))
+        work = _resume(call, open_call, registry, attacher, resume_s)
+        tasks.create_task(work, name=f"resume:{call.call_id}")
 
 
-async def _resume(call: LiveCall, registry: Registry, attacher: Attacher, resume_s: float) -> None:
-    """Attach again if the leg lives; close the call if it does not; else wait for a sign of it."""
+async def _resume(
+    call: LiveCall,
+    open_call: OpenCall,
+    registry: Registry,
+    attacher: Attacher,
+    resume_s: float,
+) -> None:
+    match await judge(open_call, attacher.control):
+        case "resume":
+            await _attach_again(call, registry)
+        case "finish":
+            call.wrap_up("it had ended before the restart")
+        case "close" | "discard":
+            call.wrap_up("it ended while the sidecar was down", interrupted=True)
+        case "wait":
+            await _wait_for_life(call, resume_s)
+
+
+async def _attach_again(call: LiveCall, registry: Registry) -> None:
     opened, leg_id = call.call.log.opened, call.leg_id
-    alive = None
-    if leg_id is not None and not opened.passive:
-        alive = await attacher.is_alive(leg_id)
-    if alive and leg_id is not None:
+    if leg_id is not None:
         again = AttachRequest(lead=call.call.log.lead, agent=opened.agent, source=opened.source)
         attached = await registry.attach(leg_id, again)
         log.info("call_attached_again", call_id=call.call_id, problems=attached.problems)
-    elif alive is False:
-        call.wrap_up("it ended while the sidecar was down", interrupted=True)
-    else:
-        await _wait_for_life(call, resume_s)
 
 
 async def _wait_for_life(call: LiveCall, resume_s: float) -> None:
-    """Nobody can be asked: webhooks and audio are the only signs that the call goes on."""
+    """Wait for webhooks or audio: nobody can be asked whether the call goes on."""
     restored_at = call.touched_at
     await asyncio.sleep(resume_s)
     if call.touched_at == restored_at and not call.is_ending:

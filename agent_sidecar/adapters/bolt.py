@@ -6,9 +6,10 @@ those that do not lock but refuse (ArcadeDB) get `serialize_writes`.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
+from importlib.resources.abc import Traversable
 from types import TracebackType
 from typing import LiteralString, Protocol, Self, TypeVar
 
@@ -197,6 +198,17 @@ class Bolt:
             raise RecordRejected(f"{where} refused this ({_first_line(exc)})") from exc
         except Neo4jError as exc:
             raise StoreUnavailable(f"{where} failed ({_first_line(exc)})") from exc
+
+
+def numbered_statements(folder: Traversable) -> Iterator[LiteralString]:
+    """Yield every statement of a folder's `.cypher` files, in the order of their names."""
+    files = (file for file in folder.iterdir() if file.name.endswith(".cypher"))
+    for file in sorted(files, key=lambda file: file.name):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        text = "\n".join(line for line in lines if not line.startswith("//"))
+        for statement in text.split(";"):
+            if statement.strip():
+                yield statement.strip()
 
 
 async def _on_a_fresh_connection(ask: Callable[[], Awaitable[T]]) -> T:

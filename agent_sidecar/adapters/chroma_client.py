@@ -5,7 +5,7 @@ one fails loudly, since Chroma's own default would fetch a model from the networ
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self, TypeVar
@@ -35,6 +35,8 @@ T = TypeVar("T")
 
 MODEL_KEY, DIMENSION_KEY = "embedding_model", "embedding_dimension"
 _DEFAULT_PORTS = {"http": 8000, "https": 443}
+# more at once only queue inside the server
+_AT_ONCE = 8
 _NOT_THE_DATA = (InternalError, QuotaError, RateLimitError, VersionMismatchError)
 
 
@@ -92,13 +94,11 @@ class ChromaServer:
     async def create(self, name: str, *, description: str) -> bool:
         """Create a collection unless it is there; True when it was not."""
         async with self._translated():
-            client = await self._client()
             try:
-                handle = await client.get_collection(name, embedding_function=_NoEmbedding())
-                is_new = False
+                await self._handle(name)
             except NotFoundError:
                 # another process may create it right now: then we take his
-                handle = await client.get_or_create_collection(
+                await (await self._client()).get_or_create_collection(
                     name,
                     configuration={"hnsw": {"space": "cosine"}},
                     metadata={
@@ -106,12 +106,12 @@ class ChromaServer:
                         MODEL_KEY: self.model,
                         DIMENSION_KEY: self.dimension,
                     },
-                    embedding_function=_NoEmbedding(),
+                    # a function named here would have to be known to everybody who reads
+                    embedding_function=None,
                 )
-                is_new = True
-        self._check(name, handle.metadata)
-        self._handles[name] = handle
-        return is_new
+                await self._handle(name)
+                return True
+        return False
 
     async def ask(self, name: str, question: Callable[[AsyncCollection], Awaitable[T]]) -> T | None:
         """Ask one collection something; None when there is no such collection.
@@ -129,6 +129,23 @@ class ChromaServer:
             except NotFoundError:
                 self._handles.pop(name, None)
                 return None
+
+    async def ask_each(
+        self, names: Sequence[str], question: Callable[[AsyncCollection], Awaitable[T]]
+    ) -> Mapping[str, T | None]:
+        """Ask several collections the same, a few at a time; the first failure ends them all."""
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def ask(name: str) -> T | None:
+            async with turns:
+                return await self.ask(name, question)
+
+        try:
+            async with asyncio.TaskGroup() as asking:
+                asked = {name: asking.create_task(ask(name), name=f"ask:{name}") for name in names}
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return {name: task.result() for name, task in asked.items()}
 
     async def _handle(self, name: str) -> AsyncCollection:
         handle = self._handles.get(name)

@@ -5,7 +5,6 @@ the call's, so writing twice is as once; a correction writes the new rows first 
 what the call has elsewhere, so that nothing is lost if it is interrupted, and again mends it.
 """
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
@@ -42,8 +41,6 @@ _DESCRIPTIONS: Mapping[CallFamily | PlaybookFamily, str] = {
 _CALL_COLLECTIONS = tuple(collection(f, o) for f in CALL_FAMILIES for o in OUTCOMES)
 # an audit reads whole rows: so many calls at once keep an answer at a few megabytes
 _CALLS_PER_AUDIT = 25
-# more at once only queue inside the server
-_AT_ONCE = 8
 
 
 class ChromaIndex:
@@ -54,7 +51,6 @@ class ChromaIndex:
 
     def __init__(self, server: ChromaServer) -> None:
         self._server = server
-        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def ping(self) -> None:
         await self._server.ping()
@@ -106,15 +102,11 @@ class ChromaIndex:
                 await self._delete(family, stale)
 
     async def counts(self) -> Mapping[str, int]:
-        async def count(name: str) -> int:
-            async with self._turns:
-                return await self._server.ask(name, lambda c: c.count()) or 0
-
-        names = [*_CALL_COLLECTIONS, *PLAYBOOK_FAMILIES]
         sums: dict[str, int] = {}
-        for name, rows in zip(names, await asyncio.gather(*map(count, names)), strict=True):
+        names = [*_CALL_COLLECTIONS, *PLAYBOOK_FAMILIES]
+        for name, rows in (await self._server.ask_each(names, lambda c: c.count())).items():
             family = name.partition(".")[0]
-            sums[family] = sums.get(family, 0) + rows
+            sums[family] = sums.get(family, 0) + (rows or 0)
         return sums
 
     async def differences(self, records: Sequence[CallRecord]) -> Mapping[CallId, Sequence[str]]:
@@ -138,38 +130,27 @@ class ChromaIndex:
 
     async def _ids_of(self, call_id: CallId) -> Mapping[str, set[str]]:
         """Return what is stored of a call, by collection, wherever it lies."""
-
-        async def ids(name: str) -> set[str]:
-            async with self._turns:
-                got = await self._server.ask(
-                    name, lambda c: c.get(where={"call_id": call_id}, include=[])
-                )
+        stored: dict[str, set[str]] = {}
+        found = await self._server.ask_each(
+            _CALL_COLLECTIONS, lambda c: c.get(where={"call_id": call_id}, include=[])
+        )
+        for name, got in found.items():
             if got is None:
                 raise _no_collection(name)
-            return set(got["ids"])
-
-        found = await asyncio.gather(*map(ids, _CALL_COLLECTIONS))
-        return dict(zip(_CALL_COLLECTIONS, found, strict=True))
+            stored[name] = set(got["ids"])
+        return stored
 
     async def _rows_of(
         self, call_ids: Sequence[CallId]
     ) -> Mapping[CallId, Mapping[tuple[str, str], VectorRow]]:
         rows: dict[CallId, dict[tuple[str, str], VectorRow]] = {i: {} for i in call_ids}
-
         # the library's own type of a filter does not allow the filter that its pages show
         of_these = cast(Where, {"call_id": {"$in": [*call_ids]}})
-
-        async def read(name: str) -> GetResult | None:
-            async with self._turns:
-                return await self._server.ask(
-                    name,
-                    lambda c: c.get(
-                        where=of_these, include=["embeddings", "metadatas", "documents"]
-                    ),
-                )
-
-        found = await asyncio.gather(*map(read, _CALL_COLLECTIONS))
-        for name, got in zip(_CALL_COLLECTIONS, found, strict=True):
+        found = await self._server.ask_each(
+            _CALL_COLLECTIONS,
+            lambda c: c.get(where=of_these, include=["embeddings", "metadatas", "documents"]),
+        )
+        for name, got in found.items():
             for row in _read_rows(got):
                 rows[CallId(str(row.metadata["call_id"]))][name, row.id] = row
         return rows

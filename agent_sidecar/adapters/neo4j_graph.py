@@ -9,12 +9,12 @@ the call has added to the counts, so a record applied again adds the difference:
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
-from typing import LiteralString, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import msgspec
 
 from agent_sidecar.adapters import neo4j_statements as cypher
-from agent_sidecar.adapters.bolt import Bolt, Row, Run
+from agent_sidecar.adapters.bolt import Bolt, Row, Run, numbered_statements
 from agent_sidecar.domain.audit import property_differences
 from agent_sidecar.domain.facts import (
     Edge,
@@ -43,6 +43,7 @@ from agent_sidecar.domain.tally import (
 from agent_sidecar.domain.types import CallId, StoreName
 from agent_sidecar.errors import StoreUnavailable
 
+_SCHEMA = resources.files("agent_sidecar.adapters") / "schema" / "graph"
 # what is derived from the counts that a node carries
 _FIGURES: Mapping[str, Callable[[Tally], Derived]] = {
     "strategy": strategy_figures,
@@ -74,7 +75,7 @@ class Neo4jGraph:
     async def migrate(self) -> Sequence[str]:
         self._engine = await self._bolt.product()
         former = await self._schema_names()
-        for statement in _schema_statements():
+        for statement in numbered_statements(_SCHEMA):
             await self._bolt.run(statement)
         return sorted(await self._schema_names() - former)
 
@@ -302,15 +303,3 @@ def _properties(value: object) -> Row:
 
 def _by_id(rows: Iterable[Row]) -> Mapping[str, Row]:
     return {str(row["id"]): _properties(row["properties"]) for row in rows}
-
-
-def _schema_statements() -> Iterable[LiteralString]:
-    """Return every statement of the numbered files, in order."""
-    folder = resources.files("agent_sidecar.adapters") / "schema" / "graph"
-    files = (file for file in folder.iterdir() if file.name.endswith(".cypher"))
-    for file in sorted(files, key=lambda file: file.name):
-        lines = file.read_text(encoding="utf-8").splitlines()
-        text = "\n".join(line for line in lines if not line.startswith("//"))
-        for statement in text.split(";"):
-            if statement.strip():
-                yield statement.strip()

@@ -6,11 +6,12 @@ whoever listens now.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from typing import Self, TypeVar, cast
 from urllib.parse import urlsplit
 
+import msgspec
 import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -18,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from agent_sidecar.domain.types import TransferId
+from agent_sidecar.domain.types import CallId, TransferId
 from agent_sidecar.errors import StoreUnavailable
 
 log = structlog.get_logger()
@@ -56,7 +57,7 @@ _PAUSE_S = 1.0
 class RedisLive:
     """One pool of connections and one task that publishes; made inside the loop it lives in."""
 
-    def __init__(self, redis: "Redis[bytes]", address: str) -> None:
+    def __init__(self, redis: Redis, address: str) -> None:
         self._redis = redis
         self._address = address
         self._lease = redis.register_script(LEASE)
@@ -67,7 +68,7 @@ class RedisLive:
 
     @classmethod
     async def open(cls, url: str) -> Self:
-        """Connects when it is first asked something: a server that is down is no error yet."""
+        """Make the pool; it connects when first asked, so a server that is down is no error."""
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=_CONNECTIONS,
@@ -82,10 +83,10 @@ class RedisLive:
 
     async def aclose(self) -> None:
         """Send what still waits, for a moment, then close."""
-        with suppress(StoreUnavailable):
-            await self._send_waiting()
         self._publishing.cancel()
         await asyncio.gather(self._publishing, return_exceptions=True)
+        with suppress(StoreUnavailable):
+            await self._send_waiting()
         await self._redis.aclose()
 
     async def ping(self) -> None:
@@ -105,7 +106,7 @@ class RedisLive:
 
     async def holder(self, name: str) -> TransferId | None:
         """Return who has the lease. Raises `StoreUnavailable`."""
-        held = await self._ask(self._redis.get(_key("lease", name)))
+        held = await self._read(_key("lease", name))
         return None if held is None else TransferId(held.decode())
 
     # --- cached values ---
@@ -116,7 +117,7 @@ class RedisLive:
 
     async def get(self, name: str) -> bytes | None:
         """Return a value that is not too old. Raises `StoreUnavailable`."""
-        return await self._ask(self._redis.get(_key("cache", name)))
+        return await self._read(_key("cache", name))
 
     # --- the call directory ---
 
@@ -134,15 +135,19 @@ class RedisLive:
 
     async def owner(self, name: str) -> str | None:
         """Return which process owns the call with that id or leg."""
-        found = await self._ask(self._redis.get(_key("call", name)))
+        found = await self._read(_key("call", name))
         return None if found is None else found.decode()
 
     # --- hints out ---
 
     def publish(self, channel: str, payload: bytes) -> None:
-        """Send to whoever listens now; never blocks, and drops the oldest when the server lags."""
+        """Send to whoever listens now; never blocks, and drops the oldest of too many."""
         self._waiting.append((channel, payload))
         self._arrived.set()
+
+    def publish_message(self, call_id: CallId, message: Mapping[str, object]) -> None:
+        """Publish as JSON on the call's own channel, `agent_sidecar:hints:CALL_ID`."""
+        self.publish(_key("hints", call_id), msgspec.json.encode(message, enc_hook=str))
 
     async def _publish_all(self) -> None:
         failed = False
@@ -160,8 +165,9 @@ class RedisLive:
                         todo="hints still reach the sockets; see that the server runs",
                     )
                 failed = True
-                self._arrived.set()
                 await asyncio.sleep(_PAUSE_S)
+                if self._waiting:
+                    self._arrived.set()
 
     async def _send_waiting(self) -> None:
         while self._waiting:
@@ -171,6 +177,10 @@ class RedisLive:
                     pipeline.publish(channel, payload)
                 # those that were on their way are lost: sent twice would be worse than not at all
                 await self._ask(pipeline.execute())
+
+    async def _read(self, key: str) -> bytes | None:
+        # the pool decodes nothing
+        return cast("bytes | None", await self._ask(self._redis.get(key)))
 
     async def _ask(self, answer: Awaitable[T]) -> T:
         deadline = asyncio.get_running_loop().time() + _ANSWER_S

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from agent_sidecar.adapters.recorded_calls import read_recorded_calls
-from agent_sidecar.commands.running import find_running, started_service
+from agent_sidecar.commands.running import service_for
 from agent_sidecar.commands.terminal import out_json, paper, screen
 from agent_sidecar.domain.recorded import RecordedCall
 from agent_sidecar.domain.types import STORES
@@ -42,7 +42,7 @@ async def _replay(
     signer = WebhookSigner.open(_key_file(settings))
     token = settings.api_token.get_secret_value() if settings.api_token else None
     async with (
-        _service_url(settings, arguments.url, signer) as url,
+        _front_door(settings, arguments.url, signer) as url,
         FrontDoor(url, token) as door,
     ):
         screen.print(f"[dim]front door: {url}[/]")
@@ -61,26 +61,15 @@ def _key_file(settings: Settings) -> Path:
 
 
 @asynccontextmanager
-async def _service_url(
+async def _front_door(
     settings: Settings, url: str | None, signer: WebhookSigner
 ) -> AsyncIterator[str]:
     """Find the front door: the one named, the running one, or one of our own."""
     if url is not None:
         yield url
         return
-    running = find_running(settings)
-    if running is not None:
-        yield running.url
-        return
-    screen.print("[dim]no service runs on this data folder: starting one for this replay[/]")
-    environment = {
-        "SIDECAR_DATA_DIR": str(settings.data_dir),
-        "SIDECAR_PORT": "0",
-        "SIDECAR_TELNYX_PUBLIC_KEY": signer.public_key,
-    }
-    log_file = settings.data_dir / "logs" / "service.log"
-    async with started_service(settings, environment, log_file=log_file) as service:
-        yield service.url
+    async with service_for(settings, {"SIDECAR_TELNYX_PUBLIC_KEY": signer.public_key}) as found:
+        yield found
 
 
 class _Screen:

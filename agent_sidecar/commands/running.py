@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from agent_sidecar.commands.terminal import screen
 from agent_sidecar.embedded.pidfile import started
 from agent_sidecar.errors import ServiceUnreachable
 from agent_sidecar.settings import Settings
@@ -63,10 +64,29 @@ def find_running(settings: Settings) -> RunningService | None:
 
 
 @asynccontextmanager
+async def service_for(
+    settings: Settings, environment: Mapping[str, str | None]
+) -> AsyncIterator[str]:
+    """Yield the URL of the data folder's service; start one for the block when none runs.
+
+    `environment` is for the one that is started only.
+    """
+    running = find_running(settings)
+    if running is not None:
+        yield running.url
+        return
+    screen.print("[dim]no service runs on this data folder: starting one for this command[/]")
+    own = {"SIDECAR_DATA_DIR": str(settings.data_dir), "SIDECAR_PORT": "0", **environment}
+    log_file = settings.data_dir / "logs" / "service.log"
+    async with started_service(settings, own, log_file=log_file) as service:
+        yield service.url
+
+
+@asynccontextmanager
 async def started_service(
-    settings: Settings, environment: Mapping[str, str], *, log_file: Path
+    settings: Settings, environment: Mapping[str, str | None], *, log_file: Path
 ) -> AsyncIterator[RunningService]:
-    """Start `serve` as a child with these settings beside ours; stop it at the end."""
+    """Start `serve` as a child with these settings over ours (None: unset); stop it at the end."""
     log_file.parent.mkdir(parents=True, exist_ok=True)
     # the file is small and written by the child; opening it is all that happens here
     with log_file.open("ab") as log:
@@ -75,7 +95,7 @@ async def started_service(
             "-m",
             "agent_sidecar",
             "serve",
-            env={**os.environ, **environment},
+            env=_environment(environment),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -86,6 +106,12 @@ async def started_service(
         yield await _wait_until_ready(settings, child, log_file)
     finally:
         await _stop(child)
+
+
+def _environment(ours: Mapping[str, str | None]) -> Mapping[str, str]:
+    """Return this process's environment with ours over it; None takes a variable out."""
+    both = {**os.environ, **ours}
+    return {name: value for name, value in both.items() if value is not None}
 
 
 async def _wait_until_ready(

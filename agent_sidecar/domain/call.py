@@ -43,8 +43,15 @@ from agent_sidecar.domain.types import Leg, Vector
 KEY_CHANGE = 10.0
 # overtalk that is an interruption, seconds
 INTERRUPTION_S = 0.5
-# what may still be learnt of a closed call
-_COMPLETES = (ev.LeadKnown, ev.RecordingSaved, ev.OutcomePosted)
+# what may still be learnt of a closed call: each makes another version of its record
+COMPLETES = (
+    ev.LeadKnown,
+    ev.LineHeard,
+    ev.LineEmbedded,
+    ev.TransferProgressed,
+    ev.RecordingSaved,
+    ev.OutcomePosted,
+)
 
 
 class Call:
@@ -79,9 +86,10 @@ class Call:
     def receive(self, event: ev.CallEvent) -> Sequence[ev.Effect]:
         """Take one event; return what the call asks for because of it.
 
-        A closed call takes only what completes its record: lead, recording, outcome.
+        A closed call takes only what completes its record: lead, late lines, the late proof of a
+        bridge, recording, outcome.
         """
-        if self.is_closed and not isinstance(event, _COMPLETES):
+        if self.is_closed and not isinstance(event, COMPLETES):
             return ()
         at = getattr(event, "at", None)
         if at is not None and (self.log.last_at is None or at > self.log.last_at):
@@ -185,6 +193,8 @@ class Call:
         if said.party == "agent" and said.text:
             vector = as_vector(said.vector)
             meaning = self._reader.read_agent(said.text, vector)
+            if said.strategy is not None:
+                meaning = replace(meaning, strategy=said.strategy, strategy_confidence=1.0)
             self._phases.observe(self._reader.phase_likelihood(vector))
         return self._published(self._keep(said, meaning, None), None)
 

@@ -21,6 +21,7 @@ from agent_sidecar.domain.types import (
     LegId,
     Party,
     Source,
+    StrategyName,
     TransferId,
 )
 
@@ -41,6 +42,8 @@ class CallOpened:
     passive: bool = False
     # SHA-256 of the token that lets its media stream in, so that it still does after a restart
     stream_key: str = ""
+    # our own number on the prospect's leg, where it is known: what a closer sees
+    our_number: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +111,8 @@ class LineHeard:
     text: str
     is_final: bool
     confidence: float | None = None
+    # an agent's line of an imported call whose strategy somebody has labelled
+    strategy: StrategyName | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

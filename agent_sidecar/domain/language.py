@@ -41,7 +41,7 @@ class Meaning:
     strategy_confidence: float | None = None
 
 
-def playbook_texts(playbook: Playbook) -> tuple[str, ...]:
+def texts_to_embed(playbook: Playbook) -> tuple[str, ...]:
     """Return every text of the playbook whose vector is needed, each once."""
     texts: dict[str, None] = {}
     for phase in playbook.phases:

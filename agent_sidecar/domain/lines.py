@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from agent_sidecar.domain.events import LineEmbedded, LineHeard, SpeechHeard
 from agent_sidecar.domain.record import Acoustics
-from agent_sidecar.domain.types import Party
+from agent_sidecar.domain.types import Party, StrategyName
 from agent_sidecar.domain.words import tokens
 
 # a final that repeats the party's last one within this is the same line ...
@@ -42,6 +42,8 @@ class Utterance:
     vector: bytes | None = None
     acoustics: Acoustics | None = None
     word_count: int = 0
+    # labelled by a person; None: to be recognised
+    strategy: StrategyName | None = None
 
 
 @dataclass(slots=True)
@@ -120,6 +122,7 @@ class LineJoiner:
             vector=vector,
             acoustics=acoustics,
             word_count=words,
+            strategy=line.strategy,
         )
 
     def _repeats(self, line: LineHeard) -> bool:

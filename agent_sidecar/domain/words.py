@@ -24,7 +24,7 @@ _MOOD = {
     1.0: "love excellent amazing perfect fantastic wonderful awesome excited definitely absolutely",
     0.7: "great good glad happy nice interested interesting helpful thanks thank sure yes like "
     "enjoy exactly appreciate impressive sounds cool best better curious agree deal ready worth",
-    0.4: "okay ok fine maybe possible fair open right useful easy hope welcome true well works",
+    0.4: "okay ok fine maybe possible fair open right useful easy hope welcome true works",
     -0.4: "but unsure doubt expensive busy hard difficult late worried worry concern tired risk "
     "problem confused unfortunately sorry boring cold slow",
     -0.7: "bad no nope waste hate stupid wrong annoying pushy afraid scared suspicious useless "

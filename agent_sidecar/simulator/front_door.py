@@ -1,6 +1,6 @@
 """The service's HTTP interface as its callers see it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import parse_qs, quote, urlencode, urlsplit, urlunsplit
@@ -9,6 +9,7 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
+from agent_sidecar.domain.recorded import RecordedCall
 from agent_sidecar.domain.types import LegId
 from agent_sidecar.errors import CallUnknown, ServiceRefused, ServiceUnreachable
 
@@ -60,6 +61,14 @@ class Verification(Struct):
     clean: bool
     summary: list[Any] = []
     differences: list[Any] = []
+
+
+class _Stores(Struct):
+    stores: list[dict[str, Any]]
+
+
+class _Imported(Struct):
+    imported: bool
 
 
 class FrontDoor:
@@ -116,6 +125,17 @@ class FrontDoor:
         """Raise `CallUnknown`, `ServiceUnreachable` or `ServiceRefused`."""
         raw = await self._ask("GET", f"/v1/calls/{quote(call_id, safe='')}")
         return self._read(raw, CallView, "the call")
+
+    async def stores(self) -> list[dict[str, Any]]:
+        """Return what the service says of each store."""
+        raw = await self._ask("GET", "/v1/stores")
+        return self._read(raw, _Stores, "the stores").stores
+
+    async def take_in(self, call: RecordedCall, strategies: Collection[str] = ()) -> bool:
+        """Import a finished call; False when the service knew it already."""
+        body = {"call": call, "strategies": sorted(strategies)}
+        raw = await self._ask("POST", "/v1/import", body)
+        return self._read(raw, _Imported, "the import").imported
 
     async def verify(self) -> Verification:
         """Let the service compare its journal with its stores; may take a while."""

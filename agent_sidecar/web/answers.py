@@ -15,6 +15,7 @@ log = structlog.get_logger()
 
 _STATUS: Final[dict[type[errors.SidecarError], int]] = {
     errors.RequestInvalid: 400,
+    errors.RecordedCallInvalid: 400,
     errors.WebhookMalformed: 400,
     errors.SignatureInvalid: 401,
     errors.TokenInvalid: 401,

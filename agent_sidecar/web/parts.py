@@ -16,6 +16,7 @@ from agent_sidecar.domain.media import (
     StreamStop,
 )
 from agent_sidecar.domain.record import FinalStatus
+from agent_sidecar.domain.recorded import RecordedCall
 from agent_sidecar.domain.types import CallId, LegId
 from agent_sidecar.live.requests import (
     Attached,
@@ -103,6 +104,10 @@ class Registry(Protocol):
         ...
 
 
+# True when the call was not known before
+TakeIn = Callable[[RecordedCall, frozenset[str]], Awaitable[bool]]
+
+
 class Hub(Protocol):
     def subscribe(self, call: str | None) -> AbstractAsyncContextManager[AsyncIterator[Message]]:
         """Return a listener with a bounded queue of his own, who is told what he missed."""
@@ -171,6 +176,7 @@ class FrontDoorParts:
     closer_names: tuple[str, ...]
     stores: Callable[[], Awaitable[Sequence[Message]]]
     verify: Callable[[], Awaitable[Message]]
+    take_in: TakeIn
     metrics: Metrics
     ready: Callable[[], tuple[bool, Message]]
     # Telnyx's words into ours; raise `FrameMalformed` and `WebhookMalformed`

@@ -12,6 +12,7 @@ from agent_sidecar.web.availability import availability_routes
 from agent_sidecar.web.calls import call_routes
 from agent_sidecar.web.forward import Forwarder
 from agent_sidecar.web.hints import hint_routes
+from agent_sidecar.web.imports import import_routes
 from agent_sidecar.web.leads import lead_routes
 from agent_sidecar.web.machine import machine_routes
 from agent_sidecar.web.media import media_routes
@@ -58,6 +59,7 @@ class FrontDoor:
                 *lead_routes(parts.leads),
                 *availability_routes(parts),
                 *suggest_routes(parts.desk),
+                *import_routes(parts.take_in),
                 *machine_routes(parts),
             ]
         )

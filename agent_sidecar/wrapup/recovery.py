@@ -3,14 +3,13 @@
 Their events are in the journal and rebuild them; here is only the question whether they go on.
 """
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import structlog
 
 from agent_sidecar.domain.events import CallClosed, CallEvent, CallOpened, LegJoined, LegLeft
-from agent_sidecar.domain.types import CallId, LegId
+from agent_sidecar.domain.types import LegId
 from agent_sidecar.errors import CommandRefused, CommandUncertain
 from agent_sidecar.ports import CallControl, OpenCall
 
@@ -28,27 +27,6 @@ Verdict = Literal[
     # it never became a call: discard its events
     "discard",
 ]
-
-# questions to the provider at once
-_AT_ONCE = 8
-
-
-async def judge_open_calls(
-    open_calls: Sequence[OpenCall], control: CallControl | None
-) -> Mapping[CallId, Verdict]:
-    """Decide for each call that was open when the process ended, in the order given."""
-    gate = asyncio.Semaphore(_AT_ONCE)
-
-    async def ask(open_call: OpenCall) -> Verdict:
-        async with gate:
-            return await judge(open_call, control)
-
-    async with asyncio.TaskGroup() as tasks:
-        asked = {
-            call.call_id: tasks.create_task(ask(call), name=f"recover:{call.call_id}")
-            for call in open_calls
-        }
-    return {call_id: task.result() for call_id, task in asked.items()}
 
 
 async def judge(open_call: OpenCall, control: CallControl | None) -> Verdict:

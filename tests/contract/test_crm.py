@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -13,16 +13,12 @@ import pytest
 import pytest_asyncio
 
 from agent_sidecar.adapters.pg import PgPool
-from agent_sidecar.adapters.postgres_conversations import PostgresConversations
 from agent_sidecar.adapters.postgres_crm import PostgresCrm
 from agent_sidecar.adapters.postgres_leads import PostgresLeads
 from agent_sidecar.domain.record import CallRecord, FinalStatus, Outcome
 from agent_sidecar.domain.types import CallId, Lead
-from agent_sidecar.embedded import StackUrls
 from agent_sidecar.errors import RecordRejected, StoreUnavailable
 from tests.builders import at, rich_lead, rich_record, rich_transfer, stranger_record
-from tests.contract.conftest import postgres_socket, through
-from tests.contract.gate import Gate
 
 pytestmark = pytest.mark.contract
 
@@ -38,9 +34,6 @@ class Tables:
 
     async def execute(self, statement: str, *values: object) -> None:
         await self._connection.execute(statement, *values)
-
-    async def value(self, query: str, *values: object) -> Any:
-        return await self._connection.fetchval(query, *values)
 
     async def row(self, query: str, *values: object) -> Mapping[str, Any]:
         (row,) = await self._connection.fetch(query, *values)
@@ -375,125 +368,6 @@ async def test_a_lead_that_its_calls_did_not_move_is_found(crm: PostgresCrm, tab
     assert await crm.differences([rich_record()]) == {
         CallId("call-rich"): ("leads.calls_status: found contacted, expected hot_transfer",)
     }
-
-
-# --- learning metrics -----------------------------------------------------------------------------
-
-
-async def _day(tables: Tables, day: int, rate: float | None, calls: int = 10) -> date:
-    on = date(2026, 1, 1) + timedelta(days=day)
-    await tables.execute(
-        "INSERT INTO learning_metrics (metric_date, total_calls, qualified_rate)"
-        " VALUES ($1, $2, $3)",
-        on,
-        calls,
-        None if rate is None else Decimal(str(rate)),
-    )
-    return on
-
-
-async def test_the_beast_mode_score_is_against_the_mean_of_the_first_thirty_days_with_calls(
-    tables: Tables,
-):
-    for day in range(30):
-        await _day(tables, day, 10 if day % 2 else 30)
-    await _day(tables, 30, 99, calls=0)
-    half, same, double, more = [
-        await _day(tables, 40 + index, rate) for index, rate in enumerate((10, 20, 40, 90))
-    ]
-    score = "SELECT calculate_beast_mode_score($1)"
-    assert [await tables.value(score, day) for day in (half, same, double, more)] == [
-        Decimal("2.50"),
-        Decimal("5.00"),
-        Decimal("10.00"),
-        Decimal("10.00"),
-    ]
-
-
-async def test_without_a_baseline_or_a_rate_there_is_no_score(tables: Tables):
-    score = "SELECT calculate_beast_mode_score($1)"
-    assert await tables.value(score, date(2026, 1, 1)) is None
-    zero = await _day(tables, 0, 0)
-    assert await tables.value(score, zero) is None
-    unknown = await _day(tables, 1, None)
-    assert await tables.value(score, unknown) is None
-    # the mean of both days is 20
-    assert await tables.value(score, await _day(tables, 2, 40)) == Decimal("10.00")
-
-
-# --- the server -----------------------------------------------------------------------------------
-
-
-async def test_a_server_that_is_gone_is_unavailable_and_used_again_when_it_is_back(
-    crm: PostgresCrm, postgres_gate: Gate
-):
-    await crm.apply(rich_record("a"))
-    await postgres_gate.shut()
-    with pytest.raises(StoreUnavailable, match="What to do: check that it runs"):
-        await crm.apply(rich_record("b"))
-    await postgres_gate.open()
-    await crm.apply(rich_record("b"))
-    assert (await crm.counts())["calls"] == 2
-
-
-async def test_connections_that_the_server_closed_meanwhile_are_no_failure(
-    crm: PostgresCrm, postgres_gate: Gate
-):
-    await asyncio.gather(*(crm.counts() for _ in range(5)))
-    await postgres_gate.shut()
-    await postgres_gate.open()
-    # the first thing asked, on a connection whose end may not have been noticed yet
-    assert (await crm.counts())["calls"] == 0
-
-
-async def test_a_server_that_never_answers_is_unavailable_in_time():
-    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    url = f"postgresql://me:secret@127.0.0.1:{port}/none?sslmode=disable"
-    async with server, PgPool(url, connect_s=0.3) as pool:
-        began = asyncio.get_running_loop().time()
-        with pytest.raises(StoreUnavailable, match="no answer in time"):
-            await pool.ping()
-        assert asyncio.get_running_loop().time() - began < 2.0
-
-
-async def test_a_wrong_password_and_a_wrong_database_say_what_to_mend(postgres_url: str):
-    password = postgres_url.split("@")[0].rpartition(":")[2]
-    async with PgPool(postgres_url.replace(password, "wrong")) as pool:
-        with pytest.raises(StoreUnavailable, match="check user and password in SIDECAR_POSTGRES_U"):
-            await pool.ping()
-    async with PgPool(postgres_url.replace("/test_", "/gone_")) as pool:
-        with pytest.raises(StoreUnavailable, match="create the database, or name another"):
-            await pool.ping()
-
-
-async def test_a_closed_pool_is_unavailable(postgres_url: str):
-    pool = PgPool(postgres_url)
-    await pool.ping()
-    await pool.aclose()
-    await pool.aclose()
-    with pytest.raises(StoreUnavailable, match="closed"):
-        await pool.ping()
-
-
-async def test_everything_works_where_sessions_forget_everything_between_transactions(
-    stack: StackUrls, postgres_url: str
-):
-    async with Gate(postgres_socket(stack), forgets=True) as pooler:
-        url = f"{through(postgres_url, pooler)}&pgbouncer=true&channel_binding=prefer"
-        async with PgPool(url) as pool:
-            crm, conversations = PostgresCrm(pool), PostgresConversations(pool)
-            await crm.migrate()
-            await conversations.migrate()
-            records = [rich_record(f"call-{n}", lead=Lead(phone="+12125550142")) for n in range(4)]
-            for store in (crm, conversations):
-                await asyncio.gather(*(store.apply(record) for record in records * 2))
-                assert await store.differences(records) == {}
-        assert pooler.forgotten > 20
 
 
 async def _everything(tables: Tables) -> list[Mapping[str, Any]]:

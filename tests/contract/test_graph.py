@@ -1,4 +1,4 @@
-"""The graph on ArcadeDB, and on a real Neo4j where `NEO4J_TEST_URL` names one."""
+"""The graph on ArcadeDB, and on a real Neo4j where `NEO4J_TEST_URL` names one: it is emptied."""
 
 import asyncio
 import os

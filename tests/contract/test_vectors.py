@@ -4,10 +4,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from chromadb.api.models.AsyncCollection import AsyncCollection
 
 from agent_sidecar.adapters.chroma_candidates import ChromaCandidates
 from agent_sidecar.adapters.chroma_client import ChromaServer
@@ -108,6 +110,20 @@ async def test_the_collections_are_created_once(index: ChromaIndex, server: Chro
         [*CALL_FAMILIES, "strategy_embeddings", "objection_embeddings"], 0
     )
     assert len(OUTCOMES) == 7
+
+
+async def test_nobody_makes_vectors_but_the_embedder(index: ChromaIndex, server: ChromaServer):
+    with pytest.raises(RuntimeError, match="pass embeddings"):
+        await server.ask("strategy_embeddings", lambda c: c.query(query_texts=["price"]))
+    # a function that is named in a collection makes every other client warn that it has none
+    configured = await server.ask("strategy_embeddings", configuration)
+    assert configured is not None
+    assert configured["embedding_function"] == {"type": "legacy"}
+    assert configured["hnsw"]["space"] == "cosine"
+
+
+async def configuration(there: AsyncCollection) -> dict[str, Any]:
+    return there.configuration_json
 
 
 async def test_a_record_is_stored_by_its_outcome_and_twice_is_as_once(

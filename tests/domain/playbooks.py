@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from agent_sidecar.domain.language import Reader, playbook_texts
+from agent_sidecar.domain.language import Reader, texts_to_embed
 from agent_sidecar.domain.playbook import (
     PHASES,
     Closer,
@@ -68,7 +68,7 @@ def a_playbook(**changes: object) -> Playbook:
 
 
 PLAYBOOK = a_playbook()
-TEXTS = playbook_texts(PLAYBOOK)
+TEXTS = texts_to_embed(PLAYBOOK)
 DIMENSION = len(TEXTS) + 1
 # every text has an axis of its own; the last axis is about nothing
 NOTHING: Vector = np.eye(DIMENSION, dtype=np.float32)[-1]
@@ -78,7 +78,7 @@ VECTORS = dict(zip(TEXTS, np.eye(DIMENSION, dtype=np.float32), strict=False))
 def like(text: str, closeness: float = 1.0) -> Vector:
     """Return a vector of unit length with that cosine to a text of the playbook."""
     rest = np.sqrt(1.0 - closeness * closeness)
-    return (closeness * VECTORS[text] + rest * NOTHING).astype(np.float32)
+    return np.asarray(closeness * VECTORS[text] + rest * NOTHING, np.float32)
 
 
 def reader(playbook: Playbook = PLAYBOOK) -> Reader:

@@ -57,7 +57,7 @@ def test_what_nothing_here_decodes_has_no_decoder(media_format):
 def test_the_level_of_a_full_scale_square_wave_is_zero_and_halves_by_six_db():
     square = np.tile(np.array([1.0, -1.0], np.float32), 80)
     assert level_dbfs(square) == pytest.approx(0.0, abs=1e-6)
-    assert level_dbfs(square / 2) == pytest.approx(-6.0206, abs=1e-3)
+    assert level_dbfs(np.asarray(square / 2, np.float32)) == pytest.approx(-6.0206, abs=1e-3)
 
 
 @pytest.mark.parametrize("samples", [np.zeros(160, np.float32), np.zeros(0, np.float32)])

@@ -18,7 +18,7 @@ def tone(pitch: float, *, seconds: float = 0.2, tilt: float = 1.0, phase: float 
     return (0.3 * wave / np.abs(wave).max()).astype(np.float32)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50)
 @given(
     pitch=st.floats(75, 380),
     tilt=st.floats(0.5, 2.0),

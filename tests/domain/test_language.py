@@ -11,7 +11,7 @@ from agent_sidecar.domain.language import (
     STRATEGY_CLOSE,
     PhaseTracker,
     Reader,
-    playbook_texts,
+    texts_to_embed,
 )
 from agent_sidecar.domain.playbook import PHASES
 from tests.domain.playbooks import (
@@ -36,7 +36,7 @@ def test_every_text_of_the_playbook_needs_a_vector_once():
     for text in ("cue 1", "cue 12", "when reframe", "or reframe", "costs much", "leave me"):
         assert text in TEXTS
     twice = replace(PLAYBOOK, objections=(*PLAYBOOK.objections, *PLAYBOOK.objections))
-    assert playbook_texts(twice) == TEXTS
+    assert texts_to_embed(twice) == TEXTS
 
 
 @pytest.mark.parametrize("vector", [None, NOTHING, like("is it real")])

@@ -35,7 +35,7 @@ def conversations(draw: st.DrawFn) -> list[tuple[float, float]]:
     return out
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30)
 @given(stretches=conversations(), level=st.floats(0.03, 0.3), pitch=st.floats(80, 300))
 def test_known_speech_is_found_where_it_is(stretches, level, pitch):
     length_s = stretches[-1][1] + 1.0
@@ -48,7 +48,7 @@ def test_known_speech_is_found_where_it_is(stretches, level, pitch):
         assert speech.pitch_hz == pytest.approx(pitch, rel=0.02)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     bursts=st.lists(st.tuples(st.floats(0.0, 1.0), st.floats(0.0, 0.4)), min_size=1, max_size=8),
     cuts=st.lists(st.integers(1, 4000), min_size=1, max_size=40),

@@ -7,7 +7,7 @@ from agent_sidecar.domain.events import CallClosed, CallEvent, CallOpened, LegJo
 from agent_sidecar.domain.types import CallId, Leg, LegId, Party
 from agent_sidecar.errors import CommandRefused, CommandUncertain
 from agent_sidecar.ports import OpenCall
-from agent_sidecar.wrapup.recovery import judge, judge_open_calls
+from agent_sidecar.wrapup.recovery import judge
 from tests.fakes import FakeCallControl
 
 AT = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
@@ -23,8 +23,8 @@ def left(leg_id: LegId) -> LegLeft:
     return LegLeft(at=AT, leg_id=leg_id, cause="normal_clearing")
 
 
-def a_call(*events: CallEvent, call_id: str = "call-1") -> OpenCall:
-    return OpenCall(call_id=CallId(call_id), events=events)
+def a_call(*events: CallEvent) -> OpenCall:
+    return OpenCall(call_id=CallId("call-1"), events=events)
 
 
 ANSWERED = (OPENED, joined(PROSPECT, "prospect"))
@@ -64,11 +64,3 @@ async def test_what_nobody_can_be_asked_about_waits():
 
 async def test_events_of_what_never_was_a_call_are_discarded():
     assert await judge(a_call(left(PROSPECT)), FakeCallControl()) == "discard"
-
-
-async def test_many_calls_are_judged_side_by_side_in_their_order():
-    calls = [a_call(*ANSWERED, call_id=f"call-{n}") for n in range(20)]
-    control = FakeCallControl(alive=[PROSPECT], answers_after_s=1.0)
-    verdicts = await judge_open_calls(calls, control)
-    assert list(verdicts) == [f"call-{n}" for n in range(20)]
-    assert set(verdicts.values()) == {"resume"}

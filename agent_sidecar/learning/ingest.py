@@ -1,0 +1,119 @@
+"""Finished calls from elsewhere: through the same domain code as live ones, into the journal.
+
+A call keeps the id it has in its file, so taking the same file twice changes nothing.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from agent_sidecar.domain import events as ev
+from agent_sidecar.domain.call import Call
+from agent_sidecar.domain.language import Reader
+from agent_sidecar.domain.record import CallRecord, Configuration, FinalStatus
+from agent_sidecar.domain.recorded import RecordedCall
+from agent_sidecar.domain.types import CallId, Lead, Leg, LegId, StrategyName, Vector
+from agent_sidecar.errors import RecordedCallInvalid, StoreUnavailable
+from agent_sidecar.ports import Clock, Embedder, Journal, Leads
+
+STATUSES: dict[str, FinalStatus] = {
+    name: name
+    for name in (
+        "hot_transfer",
+        "video_sent",
+        "follow_up",
+        "disqualified",
+        "no_answer",
+        "abandoned",
+        "unknown",
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestParts:
+    """What taking in a call works with."""
+
+    journal: Journal
+    embedder: Embedder
+    leads: Leads
+    reader: Reader
+    clock: Clock
+    configuration: Configuration
+    # labels that are strategies; empty: only `strategy` names one
+    strategies: frozenset[str] = frozenset()
+
+
+async def ingest(recorded: RecordedCall, parts: IngestParts) -> bool:
+    """Take in one finished call; False when it had been taken in before.
+
+    Raises `RecordedCallInvalid`, `EmbeddingFailed`, `JournalFailed`.
+    """
+    if await parts.journal.record(CallId(recorded.call_id)) is not None:
+        return False
+    lead = await _stored_lead(recorded.lead, parts.leads)
+    vectors = await parts.embedder.embed([segment.text for segment in recorded.segments])
+    await parts.journal.commit(make_imported(recorded, lead, vectors, parts))
+    return True
+
+
+def make_imported(
+    recorded: RecordedCall, lead: Lead, vectors: Iterable[Vector], parts: IngestParts
+) -> CallRecord:
+    """Return the record of a finished call as if we had heard it."""
+    started_at = recorded.started_at or parts.clock.now() - timedelta(seconds=recorded.duration_s)
+    opened = ev.CallOpened(
+        call_id=CallId(recorded.call_id),
+        at=started_at,
+        source="import",
+        agent="external",
+        lead=lead,
+        external_id=recorded.call_id,
+        passive=True,
+    )
+    call = Call(opened, parts.reader)
+    leg = Leg(leg_id=LegId(f"import:{recorded.call_id}"), party="prospect")
+    call.receive(ev.LegJoined(at=started_at, leg=leg, answered=True))
+    for index, (segment, vector) in enumerate(zip(recorded.segments, vectors, strict=True)):
+        line_id = f"{recorded.call_id}:{index}"
+        strategy = segment.strategy
+        if strategy is None and segment.label in parts.strategies:
+            strategy = segment.label
+        call.receive(
+            ev.LineHeard(
+                line_id=line_id,
+                at=started_at + timedelta(seconds=segment.end_s),
+                party=segment.speaker,
+                text=segment.text,
+                is_final=True,
+                strategy=StrategyName(strategy) if strategy else None,
+            )
+        )
+        raw = vector.astype("<f4").tobytes()
+        call.receive(ev.LineEmbedded(line_id=line_id, vector=raw))
+    ended_at = started_at + timedelta(seconds=recorded.duration_s)
+    _take_outcome(recorded, call, ended_at)
+    call.receive(ev.CallClosed(at=ended_at, reason="imported"))
+    return call.record(parts.configuration)
+
+
+def _take_outcome(recorded: RecordedCall, call: Call, at: datetime) -> None:
+    """Take the file's word on how the call ended; `success` means qualified."""
+    outcome = recorded.outcome
+    if outcome.final_status is None and outcome.success is None:
+        return
+    status = outcome.final_status or "unknown"
+    if status not in STATUSES:
+        raise RecordedCallInvalid(
+            f"call {recorded.call_id}: outcome.final_status: {status!r} is none of"
+            f" {', '.join(STATUSES)}"
+        )
+    call.receive(ev.OutcomePosted(at=at, final_status=STATUSES[status], qualified=outcome.success))
+
+
+async def _stored_lead(lead: Lead, leads: Leads) -> Lead:
+    try:
+        return await leads.find_or_create(lead)
+    except StoreUnavailable:
+        # the relay makes the lead when the record is delivered
+        return lead

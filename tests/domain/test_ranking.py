@@ -1,0 +1,178 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent_sidecar.domain.hints import Candidate, Evidence, Question, Retrieved
+from agent_sidecar.domain.ranking import BASE_RATE, Ranked, from_memory, rank, scope_in_words
+from agent_sidecar.domain.types import StrategyName
+from tests.domain.playbooks import MONEY, PLAYBOOK, REFRAME, STORY, VIDEO
+
+QUESTION = Question(
+    question_id="q1", call_id=None, text="too expensive", vector=None, phase=5, objection=None
+)
+WIDE, NARROW = "phase:5", "phase:5|experience_level=none"
+SCOPES = (WIDE, NARROW, "phase:5|b=2")
+
+
+def near(
+    strategy: StrategyName, closeness: float = 0.25, *, proven: str | None = None
+) -> Candidate:
+    return Candidate(
+        strategy=strategy,
+        closeness=closeness,
+        origin="proven" if proven else "playbook",
+        say=proven,
+    )
+
+
+def tried(
+    strategy: StrategyName, tried: int, lifted: int, *, scope: str = WIDE, won: int = 0
+) -> Evidence:
+    return Evidence(strategy=strategy, scope=scope, tried=tried, lifted=lifted, won=won)
+
+
+def ranked(
+    *found: Candidate | Evidence,
+    question: Question = QUESTION,
+    heard: tuple[StrategyName, ...] = (),
+) -> tuple[Ranked, ...]:
+    retrieved = Retrieved(
+        candidates=tuple(one for one in found if isinstance(one, Candidate)),
+        evidence=tuple(one for one in found if isinstance(one, Evidence)),
+    )
+    return rank(PLAYBOOK, question, retrieved, heard=heard)
+
+
+def names(result: tuple[Ranked, ...]) -> list[str]:
+    return [one.strategy.name for one in result]
+
+
+def test_three_lucky_tries_do_not_beat_three_hundred_good_ones():
+    assert names(ranked(tried(STORY, 3, 3), tried(REFRAME, 300, 200))) == [REFRAME, STORY]
+
+
+def test_thirty_lucky_ones_do():
+    assert names(ranked(tried(STORY, 30, 30), tried(REFRAME, 300, 200))) == [STORY, REFRAME]
+
+
+def test_a_new_strategy_stands_between_the_good_and_the_bad():
+    result = ranked(near(VIDEO), tried(STORY, 100, 60), tried(REFRAME, 100, 5))
+    assert names(result) == [STORY, VIDEO, REFRAME]
+    assert result[1].confidence == pytest.approx(BASE_RATE)
+    assert (result[1].tried, result[1].lifted, result[1].won) == (0, 0, 0)
+
+
+def test_what_was_heard_or_is_not_in_the_playbook_is_left_out():
+    found = (near(STORY, 0.9), near(StrategyName("gone"), 0.99), near(VIDEO, 0.3))
+    assert names(ranked(*found, heard=(STORY,))) == [VIDEO]
+    assert ranked() == ()
+
+
+def test_the_narrow_scope_is_pulled_towards_the_wide_one():
+    narrow = tried(STORY, 8, 8, scope=NARROW, won=5)
+    (alone,), (in_bad_company,) = (
+        ranked(narrow),
+        ranked(narrow, tried(STORY, 1000, 100)),
+    )
+    assert in_bad_company.confidence < alone.confidence
+    assert (in_bad_company.tried, in_bad_company.lifted, in_bad_company.won) == (8, 8, 5)
+
+
+def test_scopes_count_from_the_widest_to_the_narrowest_in_whatever_order_they_come():
+    rows = [
+        tried(STORY, 5, 5, scope="objection:money|a=1|b=2"),
+        tried(STORY, 20, 2, scope="objection:money|a=1"),
+        tried(STORY, 50, 40, scope="objection:money"),
+        tried(STORY, 200, 20, scope="phase:5"),
+    ]
+    expected = BASE_RATE
+    for row in reversed(rows):
+        expected = (row.lifted + 8 * expected) / (row.tried + 8)
+    for order in (rows, rows[::-1], rows[2:] + rows[:2]):
+        (one,) = ranked(*order)
+        assert one.confidence == pytest.approx(expected, abs=1e-4)
+        assert one.tried == 5
+
+
+def test_a_scope_that_nobody_has_tried_changes_and_shows_nothing():
+    (with_it,) = ranked(tried(STORY, 40, 20), tried(STORY, 0, 0, scope=NARROW))
+    (without,) = ranked(tried(STORY, 40, 20))
+    assert with_it == without
+    (only,) = ranked(tried(STORY, 0, 0))
+    assert (only.confidence, only.why) == (BASE_RATE, ())
+
+
+def test_fitting_the_objection_and_the_phase_and_being_close_help():
+    plain = ranked(near(REFRAME))[0].confidence
+    on_money = replace(QUESTION, objection=MONEY)
+    in_phase = replace(QUESTION, phase=9)
+    assert ranked(near(REFRAME), question=on_money)[0].confidence > plain
+    assert ranked(near(REFRAME), question=in_phase)[0].confidence > plain
+    assert ranked(near(REFRAME, 0.5))[0].confidence > plain
+    assert ranked(near(REFRAME, -1.0))[0].confidence > 0.0
+
+
+def test_a_proven_line_is_said_in_its_own_words():
+    (proven,) = ranked(near(REFRAME, 0.4), near(REFRAME, 0.8, proven="What does it cost you?"))
+    assert proven.say == "What does it cost you?"
+    assert proven.why == ("worked in a call like this (0.80)",)
+    (own,) = ranked(near(REFRAME, 0.8), near(REFRAME, 0.4, proven="What does it cost you?"))
+    assert own.say == "say reframe"
+    assert own.why == ("close to the moment (0.80)",)
+
+
+def test_the_reasons_name_the_evidence_first():
+    question = replace(QUESTION, objection=MONEY)
+    (one,) = ranked(near(REFRAME, 0.5), tried(REFRAME, 40, 30, won=9), question=question)
+    assert one.why == (
+        "lifted 30 of 40 in phase 5, 9 qualified",
+        "answers “money”",
+        "close to the moment (0.50)",
+    )
+
+
+def test_equals_stand_in_the_order_of_their_names():
+    assert names(ranked(near(VIDEO), near(STORY), near(REFRAME))) == [REFRAME, STORY, VIDEO]
+
+
+def test_from_memory_a_strategy_is_judged_by_itself():
+    strategy = PLAYBOOK.strategies[0]
+    one = from_memory(strategy, replace(QUESTION, objection=MONEY), ("Kevin is away",))
+    assert (one.strategy, one.say, one.why) == (strategy, "say reframe", ("Kevin is away",))
+    assert one.confidence > BASE_RATE
+
+
+@pytest.mark.parametrize(
+    ("scope", "words"),
+    [
+        ("objection:money", "on “money”"),
+        ("phase:5", "in phase 5"),
+        (
+            "objection:money|experience_level=none|motivation=high",
+            "on “money” with experience_level none, motivation high",
+        ),
+    ],
+)
+def test_a_scope_is_said_in_words(scope, words):
+    assert scope_in_words(scope) == words
+
+
+counts = st.integers(0, 500).flatmap(
+    lambda n: st.tuples(st.just(n), st.integers(0, n), st.sampled_from(SCOPES))
+)
+
+
+@given(st.lists(counts, min_size=1, max_size=3), st.floats(-1, 1), st.data())
+def test_one_more_lift_never_lowers_the_confidence_which_stays_a_chance(rows, closeness, data):
+    evidence = [tried(STORY, n, k, scope=scope) for n, k, scope in rows]
+    place = data.draw(st.integers(0, len(rows) - 1))
+    n, k, scope = rows[place]
+    more = [*evidence]
+    more[place] = tried(STORY, n, min(n, k + 1), scope=scope)
+    (before,), (after,) = (
+        ranked(near(STORY, closeness), *evidence),
+        ranked(near(STORY, closeness), *more),
+    )
+    assert 0.0 <= before.confidence <= after.confidence <= 1.0

@@ -13,6 +13,7 @@ from pathlib import Path
 from agent_sidecar import __version__
 from agent_sidecar.errors import SidecarError
 from agent_sidecar.settings import Settings, read_settings
+from agent_sidecar.telemetry import set_up_logging
 
 # each command is a module of `commands` with `run(settings, arguments) -> exit code`, imported only
 # when it is asked for: `playbook check` must not wait for a database driver
@@ -32,6 +33,8 @@ def run(argv: Sequence[str]) -> int:
             host=getattr(arguments, "host", None),
             playbook=getattr(arguments, "playbook_file", None),
         )
+        # for people at a terminal: only what they must know; `serve` sets its own
+        set_up_logging("warning", "console")
         command: Callable[[Settings, argparse.Namespace], int]
         command = import_module(f"agent_sidecar.commands.{arguments.module}").run
         return command(settings, arguments)

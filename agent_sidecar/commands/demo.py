@@ -25,6 +25,9 @@ _OUR_OWN = (
 # reserved for fiction
 _KEVIN, _OURS = "+15555550199", "+15555550100"
 
+# he takes his time, so that the agent has finished speaking when he is connected
+KEVIN = CloserScript(ring_s=6.0, press_s=4.0, talk_s=5.0)
+
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Play the sample call; 0 when it arrived in every store."""
@@ -81,7 +84,7 @@ async def _play(
     door: FrontDoor, stub: ControlStub, signer: WebhookSigner, view: DemoView, speed: float
 ) -> bool:
     rules = ReplayRules(
-        play=PlayRules(speed=speed, mode="telnyx", source="demo", closer=CloserScript(talk_s=4.0)),
+        play=PlayRules(speed=speed, mode="telnyx", source="demo", closer=KEVIN),
         signer=signer,
         control=stub,
     )

@@ -13,7 +13,7 @@ from agent_sidecar.simulator import progress as told
 from agent_sidecar.simulator.progress import ReplayReport
 
 _BAR = 20
-_SPEAKERS = {"prospect": "[bold cyan]Maria[/]   ", "agent": "agent   ", "closer": "Kevin   "}
+_SPEAKERS = {"prospect": "[bold cyan]Maria[/]", "agent": "agent", "closer": "Kevin"}
 _STORES = {
     "conversations": "conversation store",
     "postgres": "PostgreSQL (CRM)",
@@ -114,14 +114,13 @@ class DemoView:
         paper.print("[dim]stopped everything that the demo started[/]")
 
     def _line(self, message: Mapping[str, Any]) -> None:
-        text = message["text"] or "[dim](speech without words)[/]"
         speaker = _SPEAKERS.get(message["speaker"], message["speaker"])
-        said = escape(text) if message["text"] else text
-        paper.print(f"{self._at(message)} {speaker} {said}")
+        said = escape(message["text"]) or "[dim](speech without words)[/]"
+        _row(self._at(message), speaker, said)
         if message["speaker"] == "prospect" and message["call_engagement"] is not None:
             self._show_score(message)
         elif message["strategy"]:
-            paper.print(f"{'':8}[dim]phase {_phase(message)} · uses {message['strategy']}[/]")
+            _row("", "", f"[dim]phase {_phase(message)} · uses {message['strategy']}[/]")
 
     def _show_score(self, message: Mapping[str, Any]) -> None:
         score = float(message["call_engagement"])
@@ -132,21 +131,27 @@ class DemoView:
         arrow = "▲" if score > before + 0.5 else "▼" if score < before - 0.5 else "="
         reasons = "; ".join(f"{p['why']} {p['points']:+.0f}" for p in message["parts"][:3])
         objection = f" · [red]objection: {message['objection']}[/]" if message["objection"] else ""
-        paper.print(
-            f"{'':8}[{colour}]{'█' * full}{'░' * (_BAR - full)} {score:.0f} {arrow}[/]"
-            f" [dim]{escape(reasons)} · phase {_phase(message)}[/]{objection}"
+        _row(
+            "",
+            "",
+            f"[{colour}]{'█' * full}{'░' * (_BAR - full)} {score:.0f} {arrow}[/]"
+            f" [dim]{escape(reasons)} · phase {_phase(message)}[/]{objection}",
         )
 
     def _hint(self, message: Mapping[str, Any]) -> None:
         evidence = message["evidence"]
         degraded = f" · without {', '.join(message['degraded'])}" if message["degraded"] else ""
-        paper.print(
-            f"{'':8}[bold magenta]▶ hint: {message['strategy']}[/] “{escape(message['say'])}”"
+        _row(
+            "",
+            "[bold magenta]▶ hint[/]",
+            f"[bold magenta]{message['strategy']}[/] “{escape(message['say'])}”",
         )
-        paper.print(
-            f"{'':10}[magenta]{message['confidence']:.0%} sure; {escape('; '.join(message['why']))}"
-            f"; tried {evidence['tried']}, won {evidence['won']} ·"
-            f" {message['latency_ms']:.0f} ms{degraded}[/]"
+        _row(
+            "",
+            "",
+            f"[magenta]{message['confidence']:.0%} sure; {escape('; '.join(message['why']))};"
+            f" tried {evidence['tried']}, won {evidence['won']} ·"
+            f" {message['latency_ms']:.0f} ms{degraded}[/]",
         )
 
     def _transfer(self, message: Mapping[str, Any]) -> None:
@@ -155,7 +160,7 @@ class DemoView:
             text = f"transfer ended: {message['outcome']}: {message['reason']}"
         else:
             text = f"{closer} {_STEPS.get(step, step)}"
-        paper.print(f"{self._at(message)} [bold yellow]☎ {escape(text)}[/]")
+        _row(self._at(message), "[bold yellow]☎[/]", f"[bold yellow]{escape(text)}[/]")
 
     def _ended(self, error: str | None) -> None:
         paper.print("\nThe call has ended. Its record is in the journal and goes to every store:")
@@ -177,6 +182,16 @@ class DemoView:
             self._began = at
         seconds = max(0, int((at - self._began).total_seconds()))
         return f"[dim]{seconds // 60}:{seconds % 60:02d}[/]"
+
+
+def _row(at: str, who: str, text: str) -> None:
+    """Print one line of the conversation; what is too long goes on below its beginning."""
+    row = Table.grid(padding=(0, 1))
+    row.add_column(width=5)
+    row.add_column(width=6)
+    row.add_column()
+    row.add_row(at, who, text)
+    paper.print(row)
 
 
 def _phase(message: Mapping[str, Any]) -> str:

@@ -2,23 +2,30 @@
 
 `feed` awaits nothing: the event takes its place in the journal and is taken by the call at once.
 What it returns is done when the event is on disk; only who acknowledges something waits for it.
+
+    up ──hangup, detach, lost sight of──▶ grace ──▶ closed ──▶ recorded ──LATE_S──▶ forgotten
+
+What completes a closed call (its prospect's last words, late) makes a new version of its record;
+only then it counts as kept.
 """
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 import structlog
 
 from agent_sidecar.domain import events as ev
-from agent_sidecar.domain.call import Call
+from agent_sidecar.domain.call import COMPLETES, Call
 from agent_sidecar.domain.hints import Question
-from agent_sidecar.domain.record import CallRecord, Configuration
-from agent_sidecar.domain.types import CallId, LegId
-from agent_sidecar.errors import EmbeddingFailed, JournalFailed, StoreUnavailable
-from agent_sidecar.live.hints import HintDesk
+from agent_sidecar.domain.types import CallId, LegId, Party
+from agent_sidecar.errors import JournalFailed
+from agent_sidecar.live import asking
+from agent_sidecar.live.call_parts import CallParts
+from agent_sidecar.live.keeping import RecordKeeper
 from agent_sidecar.live.messages import (
     call_message,
     hint_message,
@@ -26,38 +33,43 @@ from agent_sidecar.live.messages import (
     transfer_message,
 )
 from agent_sidecar.live.views import live_view
-from agent_sidecar.ports import Clock, Closers, Embedder, Journal, Leads, Publisher
-from agent_sidecar.telemetry import Metrics
+from agent_sidecar.ports import TelephonyEvent
 
 log = structlog.get_logger()
+
+# a recorded call hears what comes late for so long: Telnyx repeats a webhook for about a minute
+LATE_S = 60.0
+# answers to what the call asked itself: no sign that the conversation goes on
+_ANSWERS = (ev.LineEmbedded, ev.HintsRetrieved, ev.LeadKnown, ev.CloserChecked, ev.CallClosed)
+
+_Work = Callable[[], Coroutine[object, object, None]]
+
+
+class _Forgotten(Exception):
+    """Ends what is left of a call's tasks."""
 
 
 class RunningTransfer(Protocol):
     """A transfer that the call started."""
 
+    @property
+    def transfer_id(self) -> str: ...
+
     async def run(self) -> None: ...
+
+    def receive(self, event: TelephonyEvent) -> bool:
+        """Take an event of the closer's leg or of the bridge; False: it is another attempt's."""
+        ...
 
     def cancel(self, reason: str) -> None: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallParts:
-    """What every live call of this process works with."""
+class HeardStream(Protocol):
+    """A media stream of the call."""
 
-    journal: Journal
-    embedder: Embedder
-    desk: HintDesk
-    publisher: Publisher
-    leads: Leads
-    closers: Closers
-    closer: str
-    clock: Clock
-    metrics: Metrics
-    configuration: Configuration
-    # from the final text to the hint on the wire, and what of it retrieval may take
-    hint_deadline_s: float
-    retrieval_s: float
-    late_lines_s: float
+    def set_other(self, party: Party) -> None: ...
+
+    def end(self, reason: str) -> None: ...
 
 
 class LiveCall:
@@ -69,20 +81,29 @@ class LiveCall:
         parts: CallParts,
         *,
         start_transfer: Callable[["LiveCall", ev.StartTransfer], RunningTransfer],
+        on_recorded: Callable[["LiveCall"], None],
     ) -> None:
+        """`on_recorded` is told of every version of the record that is on disk."""
         self.call = call
-        self._parts = parts
-        self._new_transfer = start_transfer
-        self._transfer: RunningTransfer | None = None
-        self._tasks: asyncio.TaskGroup | None = None
-        self._early: list[Coroutine[object, object, None]] = []
-        self._wrapping = False
-        # loop time at which each line's text came in: the hint's deadline counts from there
-        self._heard_at: dict[str, float] = {}
-        self._since = 0.0
+        self.our_number = call.log.opened.our_number
+        # the newest media stream
+        self.stream: HeardStream | None = None
         # wall time of the newest sign of life, for calls that a crash left open
         self.touched_at = parts.clock.now()
         self.recorded = asyncio.Event()
+        self._parts = parts
+        self._new_transfer = start_transfer
+        self._transfers: list[RunningTransfer] = []
+        self._keeper = RecordKeeper(call, parts.journal, parts.configuration)
+        self._on_recorded = on_recorded
+        self._tasks: asyncio.TaskGroup | None = None
+        self._context = contextvars.copy_context()
+        self._early: list[tuple[_Work, str]] = []
+        self._wrapping = False
+        # loop time at which the text of each line came in that is not understood yet
+        self._heard_at: dict[str, float] = {}
+        # that of the line understood last: its hint's deadline counts from there
+        self._since = 0.0
 
     @property
     def call_id(self) -> CallId:
@@ -99,6 +120,13 @@ class LiveCall:
         """The call hung up or is being wrapped up."""
         return self._wrapping or self.call.log.hung_up_at is not None
 
+    @property
+    def other(self) -> Party:
+        """Who talks with the prospect now."""
+        attempts = self.call.log.transfers.values()
+        with_closer = any(t.bridged_at and t.completed_at is None for t in attempts)
+        return "closer" if with_closer else "agent"
+
     def now(self) -> datetime:
         """Return the time of the conversation: the wall's only for a call that is really live."""
         newest = self.call.log.last_at or self.call.log.opened.at
@@ -112,65 +140,100 @@ class LiveCall:
 
     def feed(self, event: ev.CallEvent) -> Awaitable[None]:
         """Take an event; what is returned is done when it is on disk."""
-        self.touched_at = self._parts.clock.now()
+        if not isinstance(event, _ANSWERS):
+            self.touched_at = self._parts.clock.now()
+        if self.call.is_closed:
+            return self._complete(event)
         kept = self._keep(event)
-        if isinstance(event, ev.LineHeard) and event.is_final:
-            self._heard_at[event.line_id] = asyncio.get_running_loop().time()
-        if isinstance(event, ev.LineEmbedded):
-            now = asyncio.get_running_loop().time()
-            self._since = self._heard_at.pop(event.line_id, now)
         for effect in self.call.receive(event):
             self._perform(effect)
+        if self.stream is not None and isinstance(event, ev.TransferProgressed | ev.LegLeft):
+            self.stream.set_other(self.other)
         return kept
 
     def restore(self, events: tuple[ev.CallEvent, ...]) -> None:
         """Rebuild the call from what the journal kept, then ask again what was left unanswered."""
         for event in events:
-            self.call.receive(event)
+            try:
+                self.call.receive(event)
+            except Exception:  # one event must not keep the service from starting
+                log.exception(
+                    "event_not_understood",
+                    call_id=self.call_id,
+                    kind=type(event).__name__,
+                    what_to_do="report this; the call goes on without it",
+                )
         for effect in self.call.unfinished():
             self._perform(effect)
         if self.call.log.hung_up_at is not None:
             self._perform(ev.WrapUp(reason="hung up before the restart"))
 
     async def run(self) -> None:
-        """Own the call's tasks until its record is in the journal."""
+        """Own the call's tasks until nothing more is expected of it."""
         with structlog.contextvars.bound_contextvars(call_id=self.call_id):
-            async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
-                for early in self._early:
-                    tasks.create_task(early)
-                self._early.clear()
-                await self.recorded.wait()
-                if self._transfer is not None:
-                    self._transfer.cancel("the call is over")
+            self._context = contextvars.copy_context()
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    self._tasks = tasks
+                    early, self._early = self._early, []
+                    for work, name in early:
+                        self._spawn(work, name)
+                    await self.recorded.wait()
+                    await asyncio.sleep(LATE_S)
+                    raise _Forgotten
+            except* _Forgotten:
+                log.debug("call_forgotten")
+            finally:
+                self._tasks = None
 
     def find_lead(self) -> None:
         """Ask the lead store who this is; the call goes on meanwhile."""
-        self._spawn(self._find_lead(), "lead")
+        self._spawn(self._find_lead, "lead")
+
+    def tell_transfers(self, event: TelephonyEvent) -> bool:
+        """Pass on an event of a closer's leg or of a bridge; say whether an attempt took it."""
+        return any([transfer.receive(event) for transfer in self._transfers])
+
+    def has_transfer(self, transfer_id: str) -> bool:
+        """Say whether this attempt was started here."""
+        return any(transfer.transfer_id == transfer_id for transfer in self._transfers)
 
     def wrap_up(self, reason: str, *, interrupted: bool = False, grace_s: float = 0.0) -> None:
         """Close the call after the grace and commit its record; twice is once."""
-        if not self._wrapping:
-            self._wrapping = True
-            self._spawn(self._wrap_up(reason, interrupted=interrupted, grace_s=grace_s), "wrap-up")
+        if self._wrapping:
+            return
+        self._wrapping = True
+        # now, so that its outcome is in the record
+        for transfer in self._transfers:
+            transfer.cancel(reason)
+        work = partial(self._wrap_up, reason, interrupted=interrupted, grace_s=grace_s)
+        self._spawn(work, "wrap-up")
 
     def _keep(self, event: ev.CallEvent) -> Awaitable[None]:
         if isinstance(event, ev.LineHeard) and not event.is_final:
-            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            done.set_result(None)
-            return done
+            return _done()
         return self._parts.journal.append(self.call_id, event)
 
-    def _spawn(self, work: Coroutine[object, object, None], name: str) -> None:
-        if self._tasks is None:
-            self._early.append(work)
-        else:
-            self._tasks.create_task(self._guard(work, name), name=f"{name}:{self.call_id}")
+    def _complete(self, event: ev.CallEvent) -> Awaitable[None]:
+        """Take an event of a closed call; kept is what a version of the record has."""
+        if not isinstance(event, COMPLETES):
+            return _done()
+        kept = self._keeper.promise()
+        self._spawn(partial(self._amend, event, kept), "amend")
+        return kept
 
-    async def _guard(self, work: Coroutine[object, object, None], name: str) -> None:
+    def _spawn(self, work: _Work, name: str) -> None:
+        if self._tasks is None:
+            self._early.append((work, name))
+            return
+        self._tasks.create_task(
+            self._guard(work, name), name=f"{name}:{self.call_id}", context=self._context.copy()
+        )
+
+    async def _guard(self, work: _Work, name: str) -> None:
         """Do the work; an effect that fails must not end its call."""
         try:
-            await work
+            await work()
         except Exception:
             log.exception("effect_failed", effect=name, what_to_do="report this; the call goes on")
 
@@ -178,10 +241,13 @@ class LiveCall:
         publish = self._parts.publisher.publish
         match effect:
             case ev.Embed():
-                self._spawn(self._embed(effect), "embed")
+                self._heard_at[effect.text.strip()] = _now_s()
+                self._spawn(partial(self._embed, effect), "embed")
             case ev.AskForHints(question=question):
-                self._spawn(self._ask(question, self._since), "ask")
+                self._spawn(partial(self._ask, question, self._since), "ask")
             case ev.PublishScore():
+                # it comes before what is asked because of the same line; mere sound was heard now
+                self._since = self._heard_at.pop(effect.text, _now_s())
                 publish(self.call_id, score_message(effect, self.call_id, self.leg_id))
             case ev.PublishHint():
                 publish(self.call_id, hint_message(effect, self.call_id, self.leg_id))
@@ -189,92 +255,88 @@ class LiveCall:
             case ev.PublishTransfer():
                 publish(self.call_id, transfer_message(effect, self.call_id, self.leg_id))
             case ev.StartTransfer():
-                self._transfer = self._new_transfer(self, effect)
-                self._spawn(self._transfer.run(), "transfer")
-            case ev.CancelTransfer(reason=reason):
-                if self._transfer is not None:
-                    self._transfer.cancel(reason)
+                transfer = self._new_transfer(self, effect)
+                self._transfers.append(transfer)
+                self._spawn(transfer.run, "transfer")
+            case ev.CancelTransfer(transfer_id=transfer_id, reason=reason):
+                for transfer in self._transfers:
+                    if transfer.transfer_id == transfer_id:
+                        transfer.cancel(reason)
             case ev.WrapUp(reason=reason):
                 self.wrap_up(reason, grace_s=self._parts.late_lines_s)
 
     async def _embed(self, effect: ev.Embed) -> None:
-        raw = None
-        try:
-            async with asyncio.timeout(self._parts.hint_deadline_s):
-                [vector] = await self._parts.embedder.embed([effect.text])
-            raw = vector.astype("<f4").tobytes()
-        except (EmbeddingFailed, TimeoutError) as exc:
-            log.warning("line_not_embedded", error=repr(exc))
-        self.feed(ev.LineEmbedded(line_id=effect.line_id, vector=raw))
+        self.feed(await self._embedded(effect))
 
-    async def _ask(self, question: Question, since: float) -> None:
-        loop = asyncio.get_running_loop()
-        latest = since + self._parts.hint_deadline_s
-        deadline = min(loop.time() + self._parts.retrieval_s, latest - 0.02)
-        retrieved = await self._parts.desk.ask(question, deadline=deadline)
-        latency_ms = (loop.time() - since) * 1000
-        self._parts.metrics.degraded(retrieved.degraded)
-        if loop.time() > latest:
-            self._parts.metrics.hint_late()
-            log.warning("hint_late", latency_ms=round(latency_ms, 1))
-            return
-        self.feed(
-            ev.HintsRetrieved(
-                question_id=question.question_id,
-                at=self.now(),
-                retrieved=retrieved,
-                latency_ms=round(latency_ms, 2),
+    async def _embedded(self, effect: ev.Embed) -> ev.LineEmbedded:
+        heard_s = self._heard_at.get(effect.text.strip(), _now_s())
+        vector = await asking.embed(self._parts, effect.text, heard_s=heard_s)
+        return ev.LineEmbedded(line_id=effect.line_id, vector=vector)
+
+    async def _ask(self, question: Question, heard_s: float) -> None:
+        answer = await asking.retrieve(self._parts, question, heard_s=heard_s)
+        if answer is not None:
+            retrieved, latency_ms = answer
+            self.feed(
+                ev.HintsRetrieved(
+                    question_id=question.question_id,
+                    at=self.now(),
+                    retrieved=retrieved,
+                    latency_ms=latency_ms,
+                )
             )
-        )
 
     async def _find_lead(self) -> None:
-        try:
-            lead = await self._parts.leads.find_or_create(self.call.log.lead)
-        except StoreUnavailable as exc:
-            # the relay makes the lead when the record is delivered
-            log.warning("lead_not_found_yet", error=str(exc))
-            return
-        self.feed(ev.LeadKnown(at=self.now(), lead=lead))
+        lead = await asking.find_lead(self._parts, self.call.log.lead)
+        if lead is not None:
+            self.feed(ev.LeadKnown(at=self.now(), lead=lead))
 
     async def _wrap_up(self, reason: str, *, interrupted: bool, grace_s: float) -> None:
         self._tell("ended", reason=reason)
         await asyncio.sleep(grace_s)
-        await self._check_closer()
-        self.feed(ev.CallClosed(at=self.now(), interrupted=interrupted, reason=reason))
-        record = self.call.record(self._parts.configuration)
-        commit = asyncio.create_task(self._commit(record), name=f"commit:{self.call_id}")
-        try:
-            await asyncio.shield(commit)
-        except asyncio.CancelledError:
-            await commit  # bounded by the journal's own time
-            raise
-
-    async def _commit(self, record: CallRecord) -> None:
-        while True:
-            try:
-                await self._parts.journal.commit(record)
-                break
-            except JournalFailed as exc:
-                log.error(  # noqa: TRY400  # the journal has logged why; here is what it means
-                    "record_not_kept",
-                    error=str(exc),
-                    what_to_do="make room on the data folder's disk: we try again every second",
-                )
-                await asyncio.sleep(1.0)
-        self._tell("recorded", final_status=record.outcome.final_status)
-        self.recorded.set()
-
-    async def _check_closer(self) -> None:
-        """Note whether a closer could have taken the call; without an answer: he could not."""
-        closer, available = self._parts.closer, False
-        try:
-            async with asyncio.timeout(1.0):
-                available = await self._parts.closers.is_available(closer, self._parts.clock.now())
-        except (StoreUnavailable, TimeoutError) as exc:
-            log.warning("closer_not_checked", error=repr(exc))
+        available = await asking.is_closer_available(self._parts)
+        closer = self._parts.closer
         self.feed(ev.CloserChecked(at=self.now(), closer=closer, available=available))
+        if self.stream is not None:
+            # what it has heard and lost belongs to the record
+            self.stream.end("the call is over")
+        self.feed(ev.CallClosed(at=self.now(), interrupted=interrupted, reason=reason))
+        await self._keeper.keep()
+        self._note_recorded()
+
+    async def _amend(self, event: ev.CallEvent, kept: asyncio.Future[None]) -> None:
+        try:
+            async with self._keeper.lock:
+                for effect in self.call.receive(event):
+                    if isinstance(effect, ev.Embed):
+                        self._take_late(await self._embedded(effect))
+                    else:
+                        self._perform(effect)
+                if await self._keeper.keep_changes():
+                    self._note_recorded()
+        except JournalFailed as exc:
+            kept.set_exception(exc)
+        else:
+            kept.set_result(None)
+
+    def _note_recorded(self) -> None:
+        self.recorded.set()
+        self._on_recorded(self)
+        record = self._keeper.record
+        if record is not None:
+            self._tell("recorded", final_status=record.outcome.final_status)
 
     def _tell(self, state: str, **more: object) -> None:
         self._parts.publisher.publish(
             self.call_id, call_message(state, self.call_id, self.leg_id, at=self.now(), **more)
         )
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _done() -> Awaitable[None]:
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    return done

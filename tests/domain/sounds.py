@@ -46,4 +46,4 @@ def ulaw(samples: Samples) -> bytes:
     biased = np.abs(value) + 0x84
     segment = np.floor(np.log2(biased)).astype(np.int32) - 7
     code = (segment << 4) | ((biased >> (segment + 3)) & 0x0F)
-    return (code ^ sign).astype(np.uint8).tobytes()
+    return bytes((code ^ sign).astype(np.uint8))

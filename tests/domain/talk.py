@@ -53,7 +53,7 @@ class Talk:
         return self.embed(self.hear(party, text, at_s), vector)
 
     def speech(self, party: Party, start_s: float, end_s: float, **sound: float) -> None:
-        acoustics = Acoustics(**{"talk_s": end_s - start_s, **sound})  # type: ignore[arg-type]
+        acoustics = Acoustics(**{"talk_s": end_s - start_s, **sound})
         self.feed(ev.SpeechHeard(party=party, start_s=start_s, end_s=end_s, acoustics=acoustics))
 
     def join(self, leg_id: LegId = PROSPECT, party: Party = "prospect", at_s: float = 0.0) -> None:

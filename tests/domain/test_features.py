@@ -15,7 +15,7 @@ def tone(pitch: float, *, seconds: float = 0.2, tilt: float = 1.0, phase: float 
     wave = np.zeros_like(t)
     for n in range(1, int(3400 / pitch) + 1):
         wave += np.sin(2 * np.pi * n * pitch * t + phase * n * n) / n**tilt
-    return (0.3 * wave / np.abs(wave).max()).astype(np.float32)
+    return np.asarray(0.3 * wave / np.abs(wave).max(), np.float32)
 
 
 @settings(max_examples=50)

@@ -80,7 +80,8 @@ def test_a_cap_of_zero_shows_nothing():
 
 @given(st.lists(st.tuples(st.floats(0, 30), st.booleans()), max_size=80))
 def test_no_minute_has_more_hints_than_the_cap(steps):
-    policy, at_s, shown = HintPolicy(T), 0.0, []
+    policy, at_s = HintPolicy(T), 0.0
+    shown: list[float] = []
     for step_s, urgent in steps:
         at_s += step_s
         if policy.show(at_s, urgent=urgent):

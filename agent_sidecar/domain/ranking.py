@@ -7,6 +7,7 @@ beta-binomials), so that three lucky calls do not beat three hundred good ones.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from agent_sidecar.domain.hints import Candidate, Evidence, Question, Retrieved
 from agent_sidecar.domain.playbook import Playbook, Strategy
@@ -68,12 +69,19 @@ def _closest(candidates: Iterable[Candidate]) -> Mapping[StrategyName, Candidate
 
 
 def _by_strategy(evidence: Iterable[Evidence]) -> Mapping[StrategyName, Sequence[Evidence]]:
-    counts: dict[StrategyName, list[Evidence]] = {}
+    """Return each strategy's counts in one context, from the widest scope to the narrowest.
+
+    Every move is counted once for its phase and once for the objection it answered: the objection
+    tells more, so that the phase speaks only where nothing was tried on it.
+    """
+    contexts: dict[tuple[StrategyName, str], list[Evidence]] = {}
     for row in evidence:
-        counts.setdefault(row.strategy, []).append(row)
-    for rows in counts.values():
-        # from the widest scope to the narrowest
-        rows.sort(key=lambda row: (row.scope.count("|"), row.scope.startswith("objection:")))
+        contexts.setdefault((row.strategy, row.scope.partition(":")[0]), []).append(row)
+    counts: dict[StrategyName, Sequence[Evidence]] = {}
+    # the phases first, so that an objection's counts take their place
+    for (strategy, _), rows in sorted(contexts.items(), key=lambda item: item[0][1] == "objection"):
+        if strategy not in counts or any(row.tried for row in rows):
+            counts[strategy] = sorted(rows, key=lambda row: row.scope.count("|"))
     return counts
 
 
@@ -86,8 +94,11 @@ def _judge(
     if candidate is not None:
         prior += CLOSENESS_WEIGHT * (candidate.closeness - CLOSENESS_USUAL)
     chance = min(0.95, max(0.02, prior))
-    for row in rows:
-        chance = (row.lifted + PRIOR_TRIES * chance) / (row.tried + PRIOR_TRIES)
+    for row, narrower in zip_longest(rows, rows[1:]):
+        # what the narrower scope counts as well is left to it: one lucky try is one try
+        tried = row.tried - (min(row.tried, narrower.tried) if narrower else 0)
+        lifted = row.lifted - (min(row.lifted, narrower.lifted) if narrower else 0)
+        chance = (min(lifted, tried) + PRIOR_TRIES * chance) / (tried + PRIOR_TRIES)
     # the narrowest scope in which it has been tried
     telling = next((row for row in reversed(rows) if row.tried), None)
     proven = candidate is not None and candidate.origin == "proven"

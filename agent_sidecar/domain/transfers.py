@@ -62,6 +62,8 @@ class Transferring:
         if attempt is None or not (runs or proof):
             return
         noted = self._noted(attempt, event)
+        if noted.bridged_at is not None and self._log.closed_at is not None:
+            noted = _completed(noted, noted.completed_at or self._log.closed_at)
         self._log.transfers[event.transfer_id] = noted
         self._note_availability(event)
         yield PublishTransfer(progress=event)
@@ -81,7 +83,7 @@ class Transferring:
                 self._log.transfers[attempt.transfer_id] = _completed(attempt, at)
 
     def close(self, at: datetime) -> None:
-        """Give what never ended its end: the call is over."""
+        """Give what never ended its end: the call is over. What is reported later corrects it."""
         for attempt in self._log.transfers.values():
             if attempt.bridged_at is not None and attempt.completed_at is None:
                 self._log.transfers[attempt.transfer_id] = _completed(attempt, at)
@@ -89,7 +91,6 @@ class Transferring:
                 self._log.transfers[attempt.transfer_id] = replace(
                     attempt, reason=attempt.reason or "the call ended before the transfer did"
                 )
-        self._open = None
 
     def _may_start(self) -> bool:
         log = self._log

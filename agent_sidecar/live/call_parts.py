@@ -1,10 +1,20 @@
 """What every live call of this process works with."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from agent_sidecar.domain.record import Configuration
+from agent_sidecar.domain.types import Party, TransferId
 from agent_sidecar.live.hints import HintDesk
-from agent_sidecar.ports import Clock, Closers, Embedder, Journal, Leads, Publisher
+from agent_sidecar.ports import (
+    Clock,
+    Closers,
+    Embedder,
+    Journal,
+    Leads,
+    Publisher,
+    TelephonyEvent,
+)
 from agent_sidecar.telemetry import Metrics
 
 
@@ -26,3 +36,32 @@ class CallParts:
     hint_deadline_s: float
     retrieval_s: float
     late_lines_s: float
+
+
+class RunningTransfer(Protocol):
+    """One attempt to hand the prospect over."""
+
+    @property
+    def transfer_id(self) -> TransferId: ...
+
+    async def run(self) -> None: ...
+
+    def receive(self, event: TelephonyEvent) -> bool:
+        """Take an event of the closer's leg or of the bridge; False: it is not this attempt's."""
+        ...
+
+    def cancel(self, reason: str) -> None:
+        """Stop as soon as possible; what is proven stands."""
+        ...
+
+
+class HeardStream(Protocol):
+    """A media stream of the call."""
+
+    def set_other(self, party: Party) -> None:
+        """Say who the other voice is from now on."""
+        ...
+
+    def end(self, reason: str) -> None:
+        """Hear no more: the call is over."""
+        ...

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from agent_sidecar.domain.hints import Candidate, Evidence, Question, Retrieved
+from agent_sidecar.domain.hints import Question, Retrieved
 from agent_sidecar.domain.language import Reader
 from agent_sidecar.domain.ranking import Ranked, rank
-from agent_sidecar.errors import EmbeddingFailed, SidecarError, StoreUnavailable
+from agent_sidecar.errors import EmbeddingFailed, StoreUnavailable
 from agent_sidecar.live.breaker import Breaker
 from agent_sidecar.live.requests import Suggestion, SuggestRequest
 from agent_sidecar.live.warm import WarmCopy
@@ -45,65 +45,50 @@ class HintDesk:
 
     async def ask(self, question: Question, *, deadline: float) -> Retrieved:
         """Return what is known by `deadline` (loop time); never raises, never is late."""
-        now = asyncio.get_running_loop().time()
-        asked = {
-            self._orphans.create_task(self._ask(r, question), name=f"hint:{r.name}"): r.name
-            for r in self._retrievers
-            if self._breakers[r.name].allows(now)
-        }
-        answers: list[Retrieved] = []
-        missing = {r.name for r in self._retrievers} - set(asked.values())
-        if asked:
-            done, late = await asyncio.wait(asked, timeout=max(0.0, deadline - now))
-            for task in late:
+        began = _now_s()
+        asked: dict[asyncio.Task[Retrieved | None], Retriever] = {}
+        if deadline > began:
+            asked = {
+                self._orphans.create_task(_ask(r, question), name=f"hint:{r.name}"): r
+                for r in self._retrievers
+                if self._breakers[r.name].allows(began)
+            }
+        try:
+            if asked:
+                await asyncio.wait(asked, timeout=deadline - began)
+        finally:
+            for task in asked:
                 task.cancel("hint deadline")
-                self._breakers[asked[task]].failed(asyncio.get_running_loop().time())
-                missing.add(asked[task])
-            for task in done:
-                answer = task.result()
-                if answer is None:
-                    missing.add(asked[task])
-                else:
-                    answers.append(answer)
-        return self._together(question, answers, missing)
+        answers: dict[str, Retrieved] = {}
+        for task, retriever in asked.items():
+            answer = task.result() if task.done() and not task.cancelled() else None
+            breaker = self._breakers[retriever.name]
+            if answer is not None:
+                answers[retriever.name] = answer
+                breaker.succeeded()
+            elif task.done() or deadline - began >= self._retrieval_s / 2:
+                # who had hardly any time is late for somebody else's fault
+                breaker.failed(_now_s())
+        return self._together(question, answers)
 
     async def suggest(self, request: SuggestRequest) -> Suggestion:
         """Answer an agent that pulls: always the best `top_k`, whatever their confidence."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = _now_s()
         question = await self._question(request)
         retrieved = await self.ask(question, deadline=began + self._retrieval_s)
         ranked = rank(self._reader.playbook, question, retrieved)[: request.top_k]
         return Suggestion(
             hints=tuple(_pulled(r, question) for r in ranked),
             degraded=retrieved.degraded,
-            latency_ms=round((loop.time() - began) * 1000, 2),
+            latency_ms=round((_now_s() - began) * 1000, 2),
         )
 
-    async def _ask(self, retriever: Retriever, question: Question) -> Retrieved | None:
-        """Turn a failure into None, so that one bad source cannot cancel the group."""
-        breaker = self._breakers[retriever.name]
-        try:
-            answer = await retriever.retrieve(question)
-        except StoreUnavailable as exc:
-            log.warning("retriever_failed", retriever=retriever.name, error=str(exc))
-        except SidecarError:
-            log.exception("retriever_failed", retriever=retriever.name)
-        except Exception:  # one source's bug must not cost the others' answers
-            log.exception("retriever_broke", retriever=retriever.name)
-        else:
-            breaker.succeeded()
-            return answer
-        breaker.failed(asyncio.get_running_loop().time())
-        return None
-
-    def _together(
-        self, question: Question, answers: Sequence[Retrieved], missing: set[str]
-    ) -> Retrieved:
-        candidates: list[Candidate] = [c for answer in answers for c in answer.candidates]
-        evidence: list[Evidence] = [e for answer in answers for e in answer.evidence]
+    def _together(self, question: Question, answers: Mapping[str, Retrieved]) -> Retrieved:
+        candidates = [c for answer in answers.values() for c in answer.candidates]
+        evidence = [e for answer in answers.values() for e in answer.evidence]
         self._warm.remember(evidence)
-        degraded = {d for answer in answers for d in answer.degraded} | missing
+        degraded = {r.name for r in self._retrievers} - set(answers)
+        degraded |= {d for answer in answers.values() for d in answer.degraded}
         # the playbook's own strategies are always candidates: they live in memory anyway
         candidates += self._warm.candidates(question)
         if degraded:
@@ -121,8 +106,10 @@ class HintDesk:
         try:
             async with asyncio.timeout(self._retrieval_s / 2):
                 [vector] = await self._embedder.embed([request.text])
-        except (EmbeddingFailed, TimeoutError):
-            log.warning("suggest_without_vector")
+        except (EmbeddingFailed, TimeoutError) as exc:
+            log.warning("suggest_without_vector", error=repr(exc))
+        except Exception:  # words alone are better than no answer
+            log.exception("suggest_without_vector", what_to_do="report this")
         read = self._reader.read_prospect(request.text, vector)
         kind = tuple(
             (name, str(request.lead[name]))
@@ -141,6 +128,17 @@ class HintDesk:
         )
 
 
+async def _ask(retriever: Retriever, question: Question) -> Retrieved | None:
+    """Turn a failure into None, so that one bad source cannot cancel the group."""
+    try:
+        return await retriever.retrieve(question)
+    except StoreUnavailable as exc:
+        log.warning("retriever_failed", retriever=retriever.name, error=str(exc))
+    except Exception:  # one source's bug must not cost the others' answers
+        log.exception("retriever_broke", retriever=retriever.name)
+    return None
+
+
 def _pulled(ranked: Ranked, question: Question) -> Mapping[str, object]:
     return {
         "strategy": ranked.strategy.name,
@@ -151,3 +149,7 @@ def _pulled(ranked: Ranked, question: Question) -> Mapping[str, object]:
         "phase": question.phase,
         "objection": question.objection,
     }
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

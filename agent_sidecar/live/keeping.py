@@ -1,6 +1,7 @@
 """Keeps the record of a closed call: the first version until the journal takes it, then others."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -17,21 +18,29 @@ RETRY_S = 1.0
 class RecordKeeper:
     """The record of one call, as far as it is on disk."""
 
-    def __init__(self, call: Call, journal: Journal, configuration: Configuration) -> None:
+    def __init__(
+        self,
+        call: Call,
+        journal: Journal,
+        configuration: Configuration,
+        *,
+        on_kept: Callable[[CallRecord], None],
+    ) -> None:
+        """`on_kept` is told of every version that is on disk."""
         self._call = call
         self._journal = journal
         self._configuration = configuration
-        # the newest version on disk
-        self.record: CallRecord | None = None
-        # one version at a time: held while the call is changed for the next one
-        self.lock = asyncio.Lock()
+        self._on_kept = on_kept
+        self._newest: CallRecord | None = None
+        # one version at a time
+        self._lock = asyncio.Lock()
 
     async def keep(self) -> None:
         """Keep the first version, whatever it takes; until then its events are in the journal."""
         while True:
             try:
-                async with self.lock:
-                    await self.keep_changes()
+                async with self._lock:
+                    await self._keep_changes()
             except JournalFailed as exc:
                 log.error(  # noqa: TRY400  # the journal has logged why; here is what it means
                     "record_not_kept",
@@ -42,18 +51,21 @@ class RecordKeeper:
             else:
                 return
 
-    async def keep_changes(self) -> bool:
-        """Keep a version with what is new; False: there is nothing new. Raises `JournalFailed`."""
+    async def amend(self, change: Callable[[], Awaitable[None]]) -> None:
+        """Change the closed call and keep what comes of it. Raises `JournalFailed`."""
+        async with self._lock:
+            await change()
+            await self._keep_changes()
+
+    async def _keep_changes(self) -> None:
         record = self._call.record(self._configuration)
-        if record == self.record:
-            return False
-        commit = asyncio.create_task(
-            self._journal.commit(record), name=f"commit:{record.call_id}"
-        )
+        if record == self._newest:
+            return
+        commit = asyncio.create_task(self._journal.commit(record), name=f"commit:{record.call_id}")
         try:
             await asyncio.shield(commit)
         except asyncio.CancelledError:
             await asyncio.wait({commit})  # bounded by the journal's own time
             raise
-        self.record = record
-        return True
+        self._newest = record
+        self._on_kept(record)

@@ -14,17 +14,18 @@ import contextvars
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import datetime
 from functools import partial
-from typing import Protocol
 
 import structlog
 
 from agent_sidecar.domain import events as ev
 from agent_sidecar.domain.call import COMPLETES, Call
 from agent_sidecar.domain.hints import Question
+from agent_sidecar.domain.record import CallRecord
 from agent_sidecar.domain.types import CallId, LegId, Party
 from agent_sidecar.errors import JournalFailed
 from agent_sidecar.live import asking
-from agent_sidecar.live.call_parts import CallParts
+from agent_sidecar.live.attempts import Attempts
+from agent_sidecar.live.call_parts import CallParts, HeardStream, RunningTransfer
 from agent_sidecar.live.keeping import RecordKeeper
 from agent_sidecar.live.messages import (
     call_message,
@@ -33,7 +34,6 @@ from agent_sidecar.live.messages import (
     transfer_message,
 )
 from agent_sidecar.live.views import live_view
-from agent_sidecar.ports import TelephonyEvent
 
 log = structlog.get_logger()
 
@@ -47,29 +47,6 @@ _Work = Callable[[], Coroutine[object, object, None]]
 
 class _Forgotten(Exception):
     """Ends what is left of a call's tasks."""
-
-
-class RunningTransfer(Protocol):
-    """A transfer that the call started."""
-
-    @property
-    def transfer_id(self) -> str: ...
-
-    async def run(self) -> None: ...
-
-    def receive(self, event: TelephonyEvent) -> bool:
-        """Take an event of the closer's leg or of the bridge; False: it is another attempt's."""
-        ...
-
-    def cancel(self, reason: str) -> None: ...
-
-
-class HeardStream(Protocol):
-    """A media stream of the call."""
-
-    def set_other(self, party: Party) -> None: ...
-
-    def end(self, reason: str) -> None: ...
 
 
 class LiveCall:
@@ -91,10 +68,12 @@ class LiveCall:
         # wall time of the newest sign of life, for calls that a crash left open
         self.touched_at = parts.clock.now()
         self.recorded = asyncio.Event()
+        self.attempts = Attempts()
         self._parts = parts
         self._new_transfer = start_transfer
-        self._transfers: list[RunningTransfer] = []
-        self._keeper = RecordKeeper(call, parts.journal, parts.configuration)
+        self._keeper = RecordKeeper(
+            call, parts.journal, parts.configuration, on_kept=self._note_kept
+        )
         self._on_recorded = on_recorded
         self._tasks: asyncio.TaskGroup | None = None
         self._context = contextvars.copy_context()
@@ -190,22 +169,13 @@ class LiveCall:
         """Ask the lead store who this is; the call goes on meanwhile."""
         self._spawn(self._find_lead, "lead")
 
-    def tell_transfers(self, event: TelephonyEvent) -> bool:
-        """Pass on an event of a closer's leg or of a bridge; say whether an attempt took it."""
-        return any([transfer.receive(event) for transfer in self._transfers])
-
-    def has_transfer(self, transfer_id: str) -> bool:
-        """Say whether this attempt was started here."""
-        return any(transfer.transfer_id == transfer_id for transfer in self._transfers)
-
     def wrap_up(self, reason: str, *, interrupted: bool = False, grace_s: float = 0.0) -> None:
         """Close the call after the grace and commit its record; twice is once."""
         if self._wrapping:
             return
         self._wrapping = True
         # now, so that its outcome is in the record
-        for transfer in self._transfers:
-            transfer.cancel(reason)
+        self.attempts.cancel_all(reason)
         work = partial(self._wrap_up, reason, interrupted=interrupted, grace_s=grace_s)
         self._spawn(work, "wrap-up")
 
@@ -215,10 +185,11 @@ class LiveCall:
         return self._parts.journal.append(self.call_id, event)
 
     def _complete(self, event: ev.CallEvent) -> Awaitable[None]:
-        """Take an event of a closed call; kept is what a version of the record has."""
+        """Take an event of a closed call; it is kept once a version of the record has it."""
         if not isinstance(event, COMPLETES):
             return _done()
-        kept = self._keeper.promise()
+        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        kept.add_done_callback(_hear)
         self._spawn(partial(self._amend, event, kept), "amend")
         return kept
 
@@ -256,12 +227,10 @@ class LiveCall:
                 publish(self.call_id, transfer_message(effect, self.call_id, self.leg_id))
             case ev.StartTransfer():
                 transfer = self._new_transfer(self, effect)
-                self._transfers.append(transfer)
+                self.attempts.add(transfer)
                 self._spawn(transfer.run, "transfer")
             case ev.CancelTransfer(transfer_id=transfer_id, reason=reason):
-                for transfer in self._transfers:
-                    if transfer.transfer_id == transfer_id:
-                        transfer.cancel(reason)
+                self.attempts.cancel(transfer_id, reason)
             case ev.WrapUp(reason=reason):
                 self.wrap_up(reason, grace_s=self._parts.late_lines_s)
 
@@ -302,29 +271,26 @@ class LiveCall:
             self.stream.end("the call is over")
         self.feed(ev.CallClosed(at=self.now(), interrupted=interrupted, reason=reason))
         await self._keeper.keep()
-        self._note_recorded()
 
     async def _amend(self, event: ev.CallEvent, kept: asyncio.Future[None]) -> None:
         try:
-            async with self._keeper.lock:
-                for effect in self.call.receive(event):
-                    if isinstance(effect, ev.Embed):
-                        self._take_late(await self._embedded(effect))
-                    else:
-                        self._perform(effect)
-                if await self._keeper.keep_changes():
-                    self._note_recorded()
+            await self._keeper.amend(partial(self._take_late, event))
         except JournalFailed as exc:
             kept.set_exception(exc)
         else:
             kept.set_result(None)
 
-    def _note_recorded(self) -> None:
+    async def _take_late(self, event: ev.CallEvent) -> None:
+        for effect in self.call.receive(event):
+            if isinstance(effect, ev.Embed):
+                await self._take_late(await self._embedded(effect))
+            else:
+                self._perform(effect)
+
+    def _note_kept(self, record: CallRecord) -> None:
         self.recorded.set()
         self._on_recorded(self)
-        record = self._keeper.record
-        if record is not None:
-            self._tell("recorded", final_status=record.outcome.final_status)
+        self._tell("recorded", final_status=record.outcome.final_status)
 
     def _tell(self, state: str, **more: object) -> None:
         self._parts.publisher.publish(
@@ -340,3 +306,9 @@ def _done() -> Awaitable[None]:
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     done.set_result(None)
     return done
+
+
+def _hear(kept: asyncio.Future[None]) -> None:
+    """Nobody needs to await it: its failure is not logged as never retrieved."""
+    if not kept.cancelled():
+        kept.exception()

@@ -20,8 +20,11 @@ class MediaStream:
     """Hears one stream for one call; `receive` is the hot path."""
 
     def __init__(self, call: LiveCall, start: StreamStart) -> None:
+        # set when the socket is to be closed: a newer stream took over, or the call is over
         self.superseded = asyncio.Event()
         self._call = call
+        # on any other leg the prospect is the other voice
+        self._is_prospect_s = start.leg_id == call.leg_id
         self._listener = self._listen(start)
         self.refusal = ""
         if self._listener is None:
@@ -44,7 +47,7 @@ class MediaStream:
 
     def set_other(self, party: Party) -> None:
         """Say who the other voice is from now on."""
-        if self._listener is not None:
+        if self._listener is not None and self._is_prospect_s:
             self._listener.set_party("outbound", party)
 
     def stopped(self, reason: str) -> None:
@@ -59,12 +62,16 @@ class MediaStream:
             StreamChanged(at=self._call.now(), kind="stopped", reason=reason, frames_lost=lost)
         )
 
+    def end(self, reason: str) -> None:
+        """End the stream for good: its socket closes."""
+        self.stopped(reason)
+        self.superseded.set()
+
     def _listen(self, start: StreamStart) -> Listener | None:
         decode = decoder_for(start.format)
         if decode is None:
             return None
-        other: Party = "closer" if self._call.call.log.bridged else "agent"
-        parties: dict[Track, Party] = {"inbound": "prospect", "outbound": other}
+        parties: dict[Track, Party] = {"inbound": "prospect", "outbound": self._call.other}
         leg = self._call.call.log.legs.get(start.leg_id)
         if leg is not None and leg.party == "agent":
             parties = {"inbound": "agent", "outbound": "prospect"}

@@ -56,4 +56,4 @@ def _speaker(event: TelephonyEvent, call: LiveCall, party: Party) -> Party:
     """Say who spoke: by the leg, and on the prospect's leg by the track where one is given."""
     if party != "prospect" or event.track != "outbound":
         return party
-    return "closer" if call.call.log.bridged else "agent"
+    return call.other

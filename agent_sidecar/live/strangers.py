@@ -20,11 +20,8 @@ class Strangers:
         """Note an event of a leg that no call owns."""
         if event.kind == "hangup":
             self._seen.pop(leg_id, None)
-        elif event.kind == "answered" or (
-            # `answered` may come before `initiated`: then it stays what is known
-            event.kind == "initiated" and leg_id not in self._seen
-        ):
-            self._seen[leg_id] = event
+        elif event.kind in ("initiated", "answered"):
+            self._seen[leg_id] = _together(event, self._seen.pop(leg_id, None))
             if len(self._seen) > MOST:
                 self._seen.popitem(last=False)
 
@@ -47,3 +44,18 @@ def our_number(seen: TelephonyEvent | None, start: StreamStart | None) -> str | 
     if seen is not None:
         return seen.to if seen.direction == "incoming" else seen.from_
     return start.from_ if start is not None else None
+
+
+def _together(event: TelephonyEvent, known: TelephonyEvent | None) -> TelephonyEvent:
+    """Return what both say, in whatever order they came: only one of them has the direction."""
+    if known is None:
+        return event
+    newest, other = (known, event) if event.kind == "initiated" else (event, known)
+    return replace(
+        newest,
+        direction=newest.direction or other.direction,
+        from_=newest.from_ or other.from_,
+        to=newest.to or other.to,
+        call_leg_id=newest.call_leg_id or other.call_leg_id,
+        call_session_id=newest.call_session_id or other.call_session_id,
+    )

@@ -41,15 +41,18 @@ class Tokens:
 
     def __init__(self) -> None:
         self._grants: dict[str, _Grant] = {}
+        self._of_call: dict[CallId, list[str]] = {}
 
     def grant(
         self, key: str, *, now: datetime, request: AttachRequest | None, call_id: CallId | None
     ) -> datetime:
         """Let the token with this key in; return until when it must be used first."""
-        if len(self._grants) >= MOST:
-            self._drop_expired(now)
+        if call_id is None and len(self._grants) >= MOST:
+            self._make_room(now)
         expires_at = now + VALID
         self._grants[key] = _Grant(expires_at, request, call_id)
+        if call_id is not None:
+            self._of_call.setdefault(call_id, []).append(key)
         return expires_at
 
     def opens(self, token: str | None, call_id: CallId | None, now: datetime) -> bool:
@@ -68,13 +71,19 @@ class Tokens:
 
     def bind(self, token: str, call_id: CallId) -> None:
         """Bind a token to the first call that uses it."""
-        self._grants[key_of(token)].call_id = call_id
+        key = key_of(token)
+        if self._grants[key].call_id is None:
+            self._grants[key].call_id = call_id
+            self._of_call.setdefault(call_id, []).append(key)
 
     def forget(self, call_id: CallId) -> None:
         """Let nothing in for this call any more: it hung up."""
-        self._grants = {k: g for k, g in self._grants.items() if g.call_id != call_id}
+        for key in self._of_call.pop(call_id, ()):
+            del self._grants[key]
 
-    def _drop_expired(self, now: datetime) -> None:
-        self._grants = {
-            k: g for k, g in self._grants.items() if g.call_id is not None or g.expires_at >= now
-        }
+    def _make_room(self, now: datetime) -> None:
+        """Drop what has expired; if nothing has, the oldest that waits."""
+        waiting = [key for key, grant in self._grants.items() if grant.call_id is None]
+        expired = [key for key in waiting if self._grants[key].expires_at < now]
+        for key in expired or waiting[:1]:
+            del self._grants[key]

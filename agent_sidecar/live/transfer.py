@@ -3,16 +3,21 @@
 The closer is reserved before his phone rings and released only on evidence: his leg's hangup, or a
 dial that Telnyx refused. Every command's id is decided and in the journal before it is sent. The
 prospect stays with the agent until `call.bridged`; whatever goes wrong before, the agent goes on.
+The outcome is told as soon as it is known; then the closer's leg is ended and he is released.
 
     lease ─▶ dial ─▶ answered ─▶ human? ─▶ briefing ─▶ “1” ─▶ bridge ─▶ bridged ─▶ closer left
       │       │         │           │          │               │
       ▼       ▼         ▼           ▼          ▼               ▼
    unavailable  busy/no_answer   voicemail   declined        failed        (always: one outcome)
+
+A command whose answer never came is not repeated: the events that follow say whether it was done.
 """
 
 import asyncio
 import uuid
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 import structlog
@@ -20,8 +25,9 @@ import structlog
 from agent_sidecar.domain.events import StartTransfer, TransferProgressed, TransferStep
 from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.record import TransferOutcome
-from agent_sidecar.domain.types import CommandId, LegId
+from agent_sidecar.domain.types import CommandId, LegId, TransferId
 from agent_sidecar.errors import CommandRefused, CommandUncertain, JournalFailed, StoreUnavailable
+from agent_sidecar.live.closer_leg import AttemptOver, CloserLeg
 from agent_sidecar.live.live_call import LiveCall
 from agent_sidecar.ports import CallControl, Clock, Closers, Dial, TelephonyEvent
 
@@ -32,19 +38,13 @@ ACCEPT, DECLINE = "1", "2"
 CLIENT_STATE = "transfer:"
 # a bridge that Telnyx refuses by race is tried again so often, so far apart
 BRIDGE_TRIES, BRIDGE_PAUSE_S = 3, 0.5
-# how long the end of a leg that we hung up is waited for
-HANGUP_S = 10.0
 # machine detection is done by then; no answer from it counts as not sure, which means human
 DETECTION_S = 8.0
 BRIDGED_S = 10.0
+# beyond the time that his phone may ring, and that he may think after the briefing was read out
+RING_SLACK_S, BRIEFING_S = 5.0, 15.0
+RELEASE_RETRY_S = 5.0
 _MACHINES = frozenset({"machine", "fax_detected", "silence"})
-_CAUSES: dict[str, TransferOutcome] = {
-    "user_busy": "busy",
-    "call_rejected": "declined",
-    "no_answer": "no_answer",
-    "timeout": "no_answer",
-    "not_found": "invalid_number",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,22 +63,13 @@ class TransferParts:
 class Switchboard(Protocol):
     """What a transfer needs of the registry."""
 
-    def caller_number(self, leg_id: LegId) -> str | None:
+    def caller_number(self, call: LiveCall) -> str | None:
         """Return our own number on the prospect's leg: what the closer sees."""
         ...
 
-    def bind_closer(self, leg_id: LegId, call: LiveCall, transfer: "Transfer") -> None:
+    def bind_closer(self, leg_id: LegId, call: LiveCall) -> None:
         """Say that a leg belongs to this call's closer."""
         ...
-
-
-class _Over(Exception):
-    """The attempt has its outcome."""
-
-    def __init__(self, outcome: TransferOutcome, reason: str) -> None:
-        super().__init__(reason)
-        self.outcome = outcome
-        self.reason = reason
 
 
 class Transfer:
@@ -91,207 +82,233 @@ class Transfer:
         parts: TransferParts,
         switchboard: Switchboard,
     ) -> None:
-        self._switchboard = switchboard
         self._start = start
         self._call = call
         self._parts = parts
-        self._inbox: asyncio.Queue[TelephonyEvent | str] = asyncio.Queue()
-        self._leg: LegId | None = None
-        self._leg_is_up = False
+        self._switchboard = switchboard
+        self._leg = CloserLeg(parts.closer.name, f"{CLIENT_STATE}{start.transfer_id}")
         self._leased = False
+        self._asked_to_bridge = False
         self._bridged = False
+        self._is_over = False
 
-    def receive(self, event: TelephonyEvent) -> None:
-        """Take an event of the closer's leg, or of the bridge."""
-        self._inbox.put_nowait(event)
+    @property
+    def transfer_id(self) -> TransferId:
+        return self._start.transfer_id
+
+    def receive(self, event: TelephonyEvent) -> bool:
+        """Take an event of the closer's leg, or of the bridge; False: it is not this attempt's."""
+        expected = not self._is_over and (self._leg.owns(event) or self._is_proof(event))
+        if expected:
+            self._leg.put(event)
+        return expected
 
     def cancel(self, reason: str) -> None:
         """Stop as soon as possible; the closer's phone stops ringing."""
-        self._inbox.put_nowait(reason)
+        self._leg.stop(reason)
 
     async def run(self) -> None:
-        """Try once, to the one outcome."""
+        """Try once, to the one outcome; return when the closer is free again."""
+        outcome, reason = await self._try()
+        # before his leg is ended: the call may be over before that is proven
+        ends_leg = self._leg.is_up is not False and not self._goes_on
+        command_id = _new_command() if ends_leg else None
+        told = self._tell("ended", outcome=outcome, reason=reason, command_id=command_id)
+        if command_id is not None:
+            try:
+                await told
+            except JournalFailed:
+                log.warning("hangup_not_kept", what_to_do="nothing: to hang up twice is harmless")
+            await self._leg.hang_up(self._control, command_id)
+        if self._leased and self._leg.is_up is False:
+            await self._release()
+        self._is_over = True
+
+    async def _try(self) -> tuple[TransferOutcome, str]:
         try:
             await self._attempt()
-            outcome: TransferOutcome = "bridged"
-            reason = f"{self._parts.closer.name} talked to the prospect"
-        except _Over as over:
-            outcome, reason = over.outcome, over.reason
+        except AttemptOver as over:
+            left = over.outcome == "cancelled" and self._prospect_left
+            return "prospect_hung_up" if left else over.outcome, over.reason
         except CommandRefused as exc:
-            outcome, reason = "failed", str(exc)
-        except CommandUncertain as exc:
-            outcome, reason = "unknown", str(exc)
+            return "failed", str(exc)
         except JournalFailed as exc:
-            outcome, reason = "failed", f"the step could not be kept, so nothing was sent: {exc}"
-        await self._unwind()
-        await self._step("ended", outcome=outcome, reason=reason)
+            return "failed", f"the step could not be kept, so nothing was sent: {exc}"
+        except Exception as exc:  # his phone must not ring on, nor his lease last, for a bug
+            log.exception("transfer_broke", what_to_do="report this")
+            return "failed", repr(exc)
+        return "bridged", f"{self._parts.closer.name} talked to the prospect"
 
     async def _attempt(self) -> None:
         await self._lease()
-        leg = await self._dial()
-        await self._expect("answered", within_s=self._parts.ring_s + 5.0)
-        await self._step("answered")
+        await self._dial()
+        leg = await self._be_answered()
         await self._wait_for_human()
         await self._brief(leg)
         await self._bridge(leg)
         # he keeps the lease until his own leg has ended
-        while self._leg_is_up:
-            await self._next()
+        while self._leg.is_up and self._leg.stop_reason is None:
+            await self._leg.next()
 
     async def _lease(self) -> None:
         name = self._parts.closer.name
         if self._parts.control is None:
-            raise _Over("unavailable", "no Telnyx account is set (SIDECAR_TELNYX_API_KEY)")
+            raise AttemptOver("unavailable", "no Telnyx account is set (SIDECAR_TELNYX_API_KEY)")
         if self._parts.closer.number is None:
-            raise _Over("unavailable", f"no number for {name} (SIDECAR_CLOSER_NUMBER)")
-        if self._call.leg_id is None:
-            raise _Over("failed", "the prospect's leg is not known")
+            raise AttemptOver("unavailable", f"no number for {name} (SIDECAR_CLOSER_NUMBER)")
         try:
             if not await self._parts.closers.is_available(name, self._parts.clock.now()):
-                raise _Over("unavailable", f"{name} is off or with another prospect")
-            self._leased = await self._parts.closers.lease(name, self._start.transfer_id)
+                raise AttemptOver("unavailable", f"{name} is off or with another prospect")
+            # from now on: when the answer is lost, nobody knows
+            self._leased = True
+            self._leased = await self._parts.closers.lease(name, self.transfer_id)
         except StoreUnavailable as exc:
-            raise _Over("unavailable", f"nobody knows whether {name} is free: {exc}") from exc
+            raise AttemptOver(
+                "unavailable", f"nobody knows whether {name} is free: {exc}"
+            ) from exc
         if not self._leased:
-            raise _Over("unavailable", f"{name} was taken by another call a moment ago")
-        await self._step("leased")
+            raise AttemptOver("unavailable", f"{name} was taken by another call a moment ago")
+        self._tell("leased")
 
-    async def _dial(self) -> LegId:
+    async def _dial(self) -> None:
         prospect, number = self._call.leg_id, self._parts.closer.number
-        caller = self._switchboard.caller_number(prospect) if prospect else None
+        caller = self._switchboard.caller_number(self._call)
         if prospect is None or number is None or caller is None:
-            raise _Over("failed", "our own number is not known: set SIDECAR_CALLER_NUMBER")
-        command_id = await self._step("dialing", command=True)
-        dialed = await self._control.dial(
-            Dial(
-                to=number,
-                from_=caller,
-                link_to=prospect,
-                client_state=f"{CLIENT_STATE}{self._start.transfer_id}",
-                timeout_s=int(self._parts.ring_s),
-            ),
-            command_id=command_id,
+            raise AttemptOver("failed", "our own number is not known: set SIDECAR_CALLER_NUMBER")
+        command_id = await self._decide("dialing")
+        self._leg.is_up = None
+        try:
+            dialed = await self._control.dial(
+                Dial(
+                    to=number,
+                    from_=caller,
+                    link_to=prospect,
+                    client_state=f"{CLIENT_STATE}{self.transfer_id}",
+                    timeout_s=int(self._parts.ring_s),
+                ),
+                command_id=command_id,
+            )
+        except CommandRefused:
+            self._leg.is_up = False
+            raise
+        except CommandUncertain as exc:
+            log.warning("dial_uncertain", error=str(exc))
+        else:
+            self._leg.dialed(dialed.leg_id)
+            self._switchboard.bind_closer(dialed.leg_id, self._call)
+
+    async def _be_answered(self) -> LegId:
+        # whoever was judged man or machine has answered, also when that webhook is late
+        answered = await self._leg.expect(
+            ("answered", "machine_detected"), within_s=self._parts.ring_s + RING_SLACK_S
         )
-        self._leg, self._leg_is_up = dialed.leg_id, True
-        self._switchboard.bind_closer(dialed.leg_id, self._call, self)
-        return dialed.leg_id
+        leg_id = self._leg.leg_id
+        if leg_id is None:
+            raise AttemptOver("unknown", "nobody knows whether the dial was carried out")
+        if answered is None:
+            raise AttemptOver("no_answer", "his leg neither answered nor ended")
+        self._tell("answered", at=answered.at)
+        return leg_id
 
     async def _wait_for_human(self) -> None:
-        found = await self._expect("machine_detected", within_s=DETECTION_S, missing_is_fine=True)
-        if found is not None and found.status in _MACHINES:
-            raise _Over("voicemail", f"a machine answered ({found.status})")
+        if self._leg.detected is None:
+            await self._leg.expect(("machine_detected",), within_s=DETECTION_S)
+        if self._leg.detected in _MACHINES:
+            raise AttemptOver("voicemail", f"a machine answered ({self._leg.detected})")
 
     async def _brief(self, leg: LegId) -> None:
-        command_id = await self._step("briefing", command=True)
-        await self._control.ask_for_digit(
-            leg, text=self._briefing(), digits=ACCEPT + DECLINE, command_id=command_id
+        command_id = await self._decide("briefing")
+        try:
+            await self._control.ask_for_digit(
+                leg, text=self._briefing(), digits=ACCEPT + DECLINE, command_id=command_id
+            )
+        except CommandUncertain as exc:
+            log.warning("briefing_uncertain", error=str(exc))
+        answer = await self._leg.expect(
+            ("gather_ended",), within_s=self._parts.accept_s + BRIEFING_S
         )
-        answer = await self._expect(
-            "gather_ended", within_s=self._parts.accept_s + 15.0, missing_is_fine=True
-        )
+        name = self._parts.closer.name
+        if answer is not None and answer.status == "call_hangup":
+            raise AttemptOver("closer_hung_up", f"{name} hung up during the briefing")
         if answer is None or answer.digits != ACCEPT:
             said = "no digit" if answer is None or not answer.digits else f"“{answer.digits}”"
-            raise _Over("declined", f"{self._parts.closer.name} answered {said} to the briefing")
-        await self._step("accepted")
+            raise AttemptOver("declined", f"{name} answered {said} to the briefing")
+        self._tell("accepted", at=answer.at)
 
     async def _bridge(self, leg: LegId) -> None:
         prospect = self._call.leg_id
         if prospect is None:
-            raise _Over("failed", "the prospect's leg is not known")
-        for attempt in range(1, BRIDGE_TRIES + 1):
-            command_id = await self._step("bridging", command=True)
+            raise AttemptOver("failed", "the prospect's leg is not known")
+        for left in reversed(range(BRIDGE_TRIES)):
+            command_id = await self._decide("bridging")
+            self._asked_to_bridge = True
+            refused: CommandRefused | None = None
             try:
                 await self._control.bridge(prospect, to=leg, command_id=command_id)
-                break
-            except CommandRefused:
-                if attempt == BRIDGE_TRIES:
-                    raise
-                await asyncio.sleep(BRIDGE_PAUSE_S)
-        await self._expect("bridged", within_s=BRIDGED_S)
-        self._bridged = True
-        await self._step("bridged")
+            except CommandRefused as exc:
+                refused = exc
+            except CommandUncertain as exc:
+                log.warning("bridge_uncertain", error=str(exc))
+            within_s = BRIDGED_S if refused is None else BRIDGE_PAUSE_S
+            proof = await self._leg.expect(("bridged",), within_s=within_s)
+            if proof is not None:
+                self._bridged = True
+                self._tell("bridged", at=proof.at)
+                return
+            if refused is None:
+                raise AttemptOver("failed", f"no call.bridged within {BRIDGED_S:.0f} s")
+            if not left:
+                raise refused
 
-    async def _expect(
-        self, kind: str, *, within_s: float, missing_is_fine: bool = False
-    ) -> TelephonyEvent | None:
-        """Wait for one kind of event; his hangup or a cancellation ends the attempt."""
-        try:
-            async with asyncio.timeout(within_s):
-                while True:
-                    event = await self._next()
-                    if event is not None and event.kind == kind:
-                        return event
-        except TimeoutError:
-            if missing_is_fine:
-                return None
-            outcome: TransferOutcome = "no_answer" if kind == "answered" else "failed"
-            raise _Over(outcome, f"no {kind} within {within_s:.0f} s") from None
+    async def _decide(self, step: TransferStep) -> CommandId:
+        """Return the id of the next command once it is on disk; raises if there is to be none."""
+        self._leg.check_stop()
+        command_id = _new_command()
+        await self._tell(step, command_id=command_id)
+        self._leg.check_stop()
+        return command_id
 
-    async def _next(self) -> TelephonyEvent | None:
-        """Return the next event; None once the closer has left after the bridge."""
-        event = await self._inbox.get()
-        if isinstance(event, str):
-            if self._bridged:
-                return None
-            prospect_left = "hung up" in event
-            raise _Over("prospect_hung_up" if prospect_left else "cancelled", event)
-        if event.kind != "hangup":
-            return event
-        self._leg_is_up = False
-        if self._bridged:
-            return None
-        raise _Over(
-            _CAUSES.get(event.cause or "", "closer_hung_up"),
-            f"{self._parts.closer.name}'s leg ended: {event.cause or 'no cause given'}",
-        )
-
-    async def _unwind(self) -> None:
-        """End the closer's leg if it is up; release him only when it is proven to be down."""
-        if self._leg is not None and self._leg_is_up:
+    async def _release(self) -> None:
+        while True:
             try:
-                await self._control.hang_up(self._leg, command_id=_new_command())
-                async with asyncio.timeout(HANGUP_S):
-                    while self._leg_is_up:
-                        event = await self._inbox.get()
-                        if not isinstance(event, str) and event.kind == "hangup":
-                            self._leg_is_up = False
-            except (CommandRefused, CommandUncertain, TimeoutError) as exc:
-                log.warning(
-                    "closer_leg_not_proven_down",
-                    error=repr(exc),
-                    what_to_do="he stays reserved until the lease expires",
-                )
-        if self._leased and not self._leg_is_up:
-            try:
-                await self._parts.closers.release(self._parts.closer.name, self._start.transfer_id)
+                await self._parts.closers.release(self._parts.closer.name, self.transfer_id)
             except StoreUnavailable as exc:
-                log.warning("lease_not_released", error=str(exc))
+                log.warning("lease_not_released", error=str(exc), again_in_s=RELEASE_RETRY_S)
+                await asyncio.sleep(RELEASE_RETRY_S)
+            else:
+                return
 
-    async def _step(
+    def _tell(
         self,
         step: TransferStep,
         *,
+        at: datetime | None = None,
         reason: str = "",
         outcome: TransferOutcome | None = None,
-        command: bool = False,
-    ) -> CommandId:
-        """Report a step; with `command` only once its command_id is on disk."""
-        command_id = _new_command()
-        kept = self._call.feed(
+        command_id: CommandId | None = None,
+    ) -> Awaitable[None]:
+        """Report a step; whoever sends a command of that id waits until it is kept."""
+        return self._call.feed(
             TransferProgressed(
-                transfer_id=self._start.transfer_id,
-                at=self._call.now(),
+                transfer_id=self.transfer_id,
+                at=at or self._call.now(),
                 step=step,
                 closer=self._parts.closer.name,
                 reason=reason,
-                leg_id=self._leg,
-                command_id=command_id if command else None,
+                leg_id=self._leg.leg_id,
+                command_id=command_id,
                 outcome=outcome,
             )
         )
-        if command:
-            await kept
-        return command_id
+
+    def _is_proof(self, event: TelephonyEvent) -> bool:
+        """Say whether the prospect was bridged, as far as known to this closer."""
+        return (
+            event.kind == "bridged"
+            and self._asked_to_bridge
+            and event.leg_id == self._call.leg_id
+            and event.peer_leg_id in (None, self._leg.leg_id)
+        )
 
     def _briefing(self) -> str:
         """Return what the closer hears, in a few seconds, before he decides."""
@@ -303,6 +320,15 @@ class Transfer:
             f"Hot prospect: {lead.name or 'name unknown'}, phase {start.phase}.{engagement}"
             f"{moved}{objection} Press {ACCEPT} to take the call, {DECLINE} to decline."
         )
+
+    @property
+    def _prospect_left(self) -> bool:
+        return self._call.call.log.hung_up_at is not None
+
+    @property
+    def _goes_on(self) -> bool:
+        """The closer talks with the prospect: nobody may end that but them."""
+        return self._bridged and not self._prospect_left
 
     @property
     def _control(self) -> CallControl:

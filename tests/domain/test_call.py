@@ -3,9 +3,9 @@ import pytest
 from agent_sidecar.domain import events as ev
 from agent_sidecar.domain.call import Call, as_vector
 from agent_sidecar.domain.record import Recording
-from agent_sidecar.domain.types import Lead, Leg, LegId
-from tests.domain.playbooks import MONEY, NOTHING, REFRAME, STORY, at, like, reader
-from tests.domain.talk import CLOSER, COLD, OPENED, PROSPECT, WARM, Talk
+from agent_sidecar.domain.types import HintId, Lead, Leg, LegId
+from tests.domain.playbooks import MONEY, NOTHING, REFRAME, STORY, VIDEO, at, like, reader
+from tests.domain.talk import CLOSER, COLD, CONFIGURATION, OPENED, PROSPECT, WARM, Talk
 
 
 def test_a_final_line_is_embedded_and_then_told_with_its_score():
@@ -190,6 +190,42 @@ def test_lead_stream_and_recording_are_noted():
     assert record.recording == Recording(url="https://x", recording_id="r")
 
 
+def test_hints_closers_and_outcomes_are_noted():
+    talk = Talk()
+    talk.join()
+    talk.say("prospect", "that is too expensive", 2.0)
+    talk.answer(2.1, REFRAME)
+    talk.feed(ev.HintJudged(hint_id=HintId("c1:h1"), at=at(3), action="dismissed"))
+    talk.feed(ev.CloserChecked(at=at(4), closer="Ann", available=True))
+    talk.feed(ev.MachineAnswered(at=at(4)))
+    record = talk.close(5.0)
+    assert [given.status for given in record.hints] == ["dismissed"]
+    assert (record.closer, record.closer_available) == ("Ann", True)
+    assert record.outcome.final_status == "no_answer"
+
+
+def test_a_rude_interruption_is_counted():
+    talk = Talk()
+    for start_s, overtalk_s in ((1.0, 0.5), (10.0, 0.4)):
+        talk.speech("prospect", start_s, start_s + 1.0, overtalk_s=overtalk_s)
+    talk.speech("prospect", 30.0, 31.0)
+    assert talk.close(40.0).interruptions == 1
+
+
+def test_when_no_closer_is_free_the_second_best_is_said_unless_the_prospect_has_left():
+    talk = Talk()
+    talk.join()
+    talk.join(CLOSER, "closer")
+    talk.want(1.0)
+    talk.step("ended", 2.0, "unavailable")
+    assert [effect.hint.strategy for effect in talk.of(ev.PublishHint)] == [VIDEO]
+    talk.want(3.0)
+    talk.leave(3.5, CLOSER)
+    talk.leave(4.0)
+    talk.step("ended", 5.0, "unavailable", number=2)
+    assert len(talk.of(ev.PublishHint)) == 1
+
+
 def test_a_call_is_opened_once():
     talk = Talk()
     assert talk.feed(OPENED) == []
@@ -209,8 +245,10 @@ def test_a_call_is_closed_once(interrupted):
 def test_a_closed_call_takes_only_what_completes_its_record():
     talk = Talk()
     before = talk.close(5.0)
-    assert talk.say("prospect", WARM, 6.0) == []
+    talk.speech("prospect", 1.0, 2.0)
+    talk.join()
     assert talk.want(6.0) == []
+    assert talk.leave(6.0) == []
     assert talk.call.record(before.configuration) == before
     talk.feed(ev.RecordingSaved(at=at(60), url="https://x"))
     talk.feed(ev.LeadKnown(at=at(60), lead=Lead(lead_id="7")))
@@ -219,6 +257,16 @@ def test_a_closed_call_takes_only_what_completes_its_record():
     assert after.recording.url == "https://x"
     assert (after.lead.lead_id, after.outcome.final_status) == ("7", "video_sent")
     assert after.ended_at == at(5)
+
+
+def test_a_line_that_comes_after_the_close_is_scored_but_starts_nothing():
+    talk = Talk()
+    talk.close(5.0)
+    talk.say("prospect", WARM, 4.5)
+    assert [type(effect) for effect in talk.effects] == [ev.Embed, ev.PublishScore]
+    record = talk.call.record(CONFIGURATION)
+    assert (len(record.segments), record.ended_at) == (1, at(5))
+    assert record.engagement is not None
 
 
 def test_a_veto_of_nothing_and_a_progress_of_nothing_ask_for_nothing():
@@ -235,3 +283,12 @@ def test_an_agent_who_names_his_strategy_is_believed():
     talk.embed("n", like("say story"))
     (segment,) = talk.close(9.0).segments
     assert (segment.strategy, segment.strategy_confidence) == (REFRAME, 1.0)
+
+
+def test_who_is_handed_over_is_not_hinted_at():
+    talk = Talk()
+    talk.join()
+    for second in (1.0, 2.0, 3.0):
+        talk.say("agent", f"cue {second}", second, like("cue 10"))
+    kinds = {type(effect) for effect in talk.say("prospect", WARM, 4.0)}
+    assert kinds == {ev.PublishScore, ev.StartTransfer}

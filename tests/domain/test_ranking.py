@@ -13,7 +13,6 @@ QUESTION = Question(
     question_id="q1", call_id=None, text="too expensive", vector=None, phase=5, objection=None
 )
 WIDE, NARROW = "phase:5", "phase:5|experience_level=none"
-SCOPES = (WIDE, NARROW, "phase:5|b=2")
 
 
 def near(
@@ -80,20 +79,35 @@ def test_the_narrow_scope_is_pulled_towards_the_wide_one():
     assert (in_bad_company.tried, in_bad_company.lifted, in_bad_company.won) == (8, 8, 5)
 
 
-def test_scopes_count_from_the_widest_to_the_narrowest_in_whatever_order_they_come():
+def test_scopes_count_from_the_widest_to_the_narrowest_each_try_once_in_whatever_order_they_come():
     rows = [
         tried(STORY, 5, 5, scope="objection:money|a=1|b=2"),
-        tried(STORY, 20, 2, scope="objection:money|a=1"),
+        tried(STORY, 20, 7, scope="objection:money|a=1"),
         tried(STORY, 50, 40, scope="objection:money"),
+        # the objection tells more: the phase is not asked
         tried(STORY, 200, 20, scope="phase:5"),
     ]
     expected = BASE_RATE
-    for row in reversed(rows):
-        expected = (row.lifted + 8 * expected) / (row.tried + 8)
+    for own_tried, own_lifted in ((30, 33), (15, 2), (5, 5)):
+        expected = (min(own_lifted, own_tried) + 8 * expected) / (own_tried + 8)
     for order in (rows, rows[::-1], rows[2:] + rows[:2]):
         (one,) = ranked(*order)
         assert one.confidence == pytest.approx(expected, abs=1e-4)
         assert one.tried == 5
+
+
+def test_one_lucky_call_counts_once_however_many_kinds_it_belongs_to():
+    scopes = ("objection:money", "objection:money|a=1", "objection:money|a=1|b=2")
+    (everywhere,) = ranked(*(tried(STORY, 1, 1, scope=scope) for scope in scopes))
+    (once,) = ranked(tried(STORY, 1, 1, scope="objection:money"))
+    assert everywhere.confidence == once.confidence
+
+
+def test_the_phase_speaks_where_nothing_was_tried_on_the_objection():
+    (one,) = ranked(
+        tried(STORY, 0, 0, scope="objection:money"), tried(STORY, 40, 30, scope="phase:5")
+    )
+    assert one.tried == 40
 
 
 def test_a_scope_that_nobody_has_tried_changes_and_shows_nothing():
@@ -159,20 +173,33 @@ def test_a_scope_is_said_in_words(scope, words):
     assert scope_in_words(scope) == words
 
 
-counts = st.integers(0, 500).flatmap(
-    lambda n: st.tuples(st.just(n), st.integers(0, n), st.sampled_from(SCOPES))
-)
+# what each scope counts beyond the narrower one: (tried, lifted)
+counts = st.integers(0, 500).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n)))
+
+
+def nested(own: list[tuple[int, int]]) -> list[Evidence]:
+    scopes = ("phase:5", "phase:5|a=1", "phase:5|a=1|b=2")
+    return [
+        tried(STORY, sum(n for n, _ in own[depth:]), sum(k for _, k in own[depth:]), scope=scope)
+        for depth, scope in zip(range(len(own)), scopes, strict=False)
+    ]
 
 
 @given(st.lists(counts, min_size=1, max_size=3), st.floats(-1, 1), st.data())
-def test_one_more_lift_never_lowers_the_confidence_which_stays_a_chance(rows, closeness, data):
-    evidence = [tried(STORY, n, k, scope=scope) for n, k, scope in rows]
-    place = data.draw(st.integers(0, len(rows) - 1))
-    n, k, scope = rows[place]
-    more = [*evidence]
-    more[place] = tried(STORY, n, min(n, k + 1), scope=scope)
+def test_one_more_lift_never_lowers_the_confidence_which_stays_a_chance(own, closeness, data):
+    place = data.draw(st.integers(0, len(own) - 1))
+    n, k = own[place]
+    more = [*own]
+    more[place] = (n, min(n, k + 1))
     (before,), (after,) = (
-        ranked(near(STORY, closeness), *evidence),
-        ranked(near(STORY, closeness), *more),
+        ranked(near(STORY, closeness), *nested(own)),
+        ranked(near(STORY, closeness), *nested(more)),
     )
     assert 0.0 <= before.confidence <= after.confidence <= 1.0
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=4))
+def test_odd_counts_still_make_a_chance(rows):
+    evidence = [tried(STORY, n, k, scope=f"phase:5|{i}=1") for i, (n, k) in enumerate(rows)]
+    (one,) = ranked(near(STORY), *evidence)
+    assert 0.0 <= one.confidence <= 1.0

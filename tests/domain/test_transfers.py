@@ -189,6 +189,21 @@ def test_the_call_s_end_ends_what_never_ended_and_says_why():
     assert kept.reason == "the call ended before the transfer did"
 
 
+def test_an_end_or_a_bridge_that_is_reported_after_the_close_corrects_the_record():
+    talk = Talk()
+    talk.want(5.0)
+    talk.close(10.0)
+    talk.step("ended", 11.0, "prospect_hung_up", reason="he left")
+    assert (attempt(talk).outcome, attempt(talk).reason) == ("prospect_hung_up", "he left")
+    talk = Talk()
+    talk.want(5.0)
+    talk.close(10.0)
+    talk.step("bridged", 8.0)
+    assert (attempt(talk).outcome, attempt(talk).duration_s) == ("bridged", 2.0)
+    talk.step("ended", 12.0, "bridged")
+    assert attempt(talk).duration_s == 2.0
+
+
 def test_a_closer_is_with_the_prospect_until_the_call_ends_and_never_for_less_than_nothing():
     talk = Talk()
     talk.join()

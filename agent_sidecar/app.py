@@ -32,10 +32,10 @@ from agent_sidecar.embedded import DataFolderLock, Stack, StackUrls
 from agent_sidecar.errors import StoreUnavailable
 from agent_sidecar.front import open_front_door
 from agent_sidecar.live.attaching import Attacher
+from agent_sidecar.live.call_parts import CallParts
 from agent_sidecar.live.closers import ScheduledClosers
 from agent_sidecar.live.hints import HintDesk
 from agent_sidecar.live.hub import Hub
-from agent_sidecar.live.live_call import CallParts
 from agent_sidecar.live.messages import call_message
 from agent_sidecar.live.registry import Registry, RegistryParts
 from agent_sidecar.live.transfer import TransferParts

@@ -250,7 +250,7 @@ class _Obey:
             frames=paced.frames,
             lost=paced.lost + self._refused,
             cpu_s=used_s - self._cpu_s,
-            **late,  # type: ignore[arg-type]  # late_p99_ms
+            **late,
         )
         self._refused, self._cpu_s = 0, used_s
         sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")

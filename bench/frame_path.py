@@ -118,7 +118,7 @@ class _Server:
             [sys.executable, "-m", "bench._frame_servers", kind],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            preexec_fn=lambda: _take_core(0),  # noqa: PLW1509
+            preexec_fn=lambda: _take_core(0),
         )
         self.url = ""
 
@@ -179,7 +179,7 @@ def _play(server: _Server, calls: int, seconds: int) -> Document:
 
 
 def _check_all_heard(sent: int, ended: Account) -> None:
-    """A server that is behind would look cheap: what was sent must have been heard."""
+    """Refuse rounds in which the server fell behind: it would look cheap."""
     heard = ended.heard_s / 0.02 * len(TRACKS)
     if heard < 0.99 * sent:
         raise SystemExit(f"only {heard:.0f} of {sent} frames were heard: too many calls for it")

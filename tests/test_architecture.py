@@ -54,7 +54,8 @@ VENDORS = set(
     " safetensors sentence_transformers sqlite3 tokenizers torch yaml".split()
 )
 # who looks at the wall's clock
-MAY_ASK_THE_TIME = {"adapters", "simulator", "web"}
+# embedded: waits for another process's file lock, before any loop has work
+MAY_ASK_THE_TIME = {"adapters", "embedded", "simulator", "web"}
 
 
 @dataclass(frozen=True)

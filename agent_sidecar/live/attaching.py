@@ -84,13 +84,15 @@ async def _twice(name: str, send: Callable[[CommandId], Awaitable[None]]) -> Pro
     for attempt in (1, 2):
         try:
             await send(command_id)
-        except (CommandRefused, CommandUncertain) as exc:
-            problem = f"{name} failed: {exc}"
-            log.warning("attach_command_failed", command=name, attempt=attempt, error=str(exc))
-            if attempt == 1:
-                await asyncio.sleep(RETRY_PAUSE_S)
+        except CommandRefused as exc:
+            problem = f"{name} was refused: {exc}"
+        except CommandUncertain as exc:
+            problem = f"{name} may not have worked, its answer never came: {exc}"
         else:
             return None
+        log.warning("attach_command_failed", command=name, attempt=attempt, reason=problem)
+        if attempt == 1:
+            await asyncio.sleep(RETRY_PAUSE_S)
     return problem
 
 

@@ -14,6 +14,7 @@ import contextvars
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import datetime
 from functools import partial
+from typing import NoReturn
 
 import structlog
 
@@ -159,7 +160,7 @@ class LiveCall:
                         self._spawn(work, name)
                     await self.recorded.wait()
                     await asyncio.sleep(LATE_S)
-                    raise _Forgotten
+                    _forget()
             except* _Forgotten:
                 log.debug("call_forgotten")
             finally:
@@ -296,6 +297,10 @@ class LiveCall:
         self._parts.publisher.publish(
             self.call_id, call_message(state, self.call_id, self.leg_id, at=self.now(), **more)
         )
+
+
+def _forget() -> NoReturn:
+    raise _Forgotten
 
 
 def _now_s() -> float:

@@ -13,12 +13,10 @@ The outcome is told as soon as it is known; then the closer's leg is ended and h
 A command whose answer never came is not repeated: the events that follow say whether it was done.
 """
 
-import asyncio
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 import structlog
 
@@ -26,14 +24,15 @@ from agent_sidecar.domain.events import StartTransfer, TransferProgressed, Trans
 from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.record import TransferOutcome
 from agent_sidecar.domain.types import CommandId, LegId, TransferId
-from agent_sidecar.errors import CommandRefused, CommandUncertain, JournalFailed, StoreUnavailable
+from agent_sidecar.errors import CommandRefused, CommandUncertain, JournalFailed
+from agent_sidecar.live.briefing import ACCEPT, DECLINE, briefing
 from agent_sidecar.live.closer_leg import AttemptOver, CloserLeg
+from agent_sidecar.live.lease import Lease
 from agent_sidecar.live.live_call import LiveCall
 from agent_sidecar.ports import CallControl, Clock, Closers, Dial, TelephonyEvent
 
 log = structlog.get_logger()
 
-ACCEPT, DECLINE = "1", "2"
 # what a leg's client_state begins with, so that its webhooks find their transfer
 CLIENT_STATE = "transfer:"
 # a bridge that Telnyx refuses by race is tried again so often, so far apart
@@ -43,7 +42,6 @@ DETECTION_S = 8.0
 BRIDGED_S = 10.0
 # beyond the time that his phone may ring, and that he may think after the briefing was read out
 RING_SLACK_S, BRIEFING_S = 5.0, 15.0
-RELEASE_RETRY_S = 5.0
 _MACHINES = frozenset({"machine", "fax_detected", "silence"})
 
 
@@ -60,18 +58,6 @@ class TransferParts:
     accept_s: float
 
 
-class Switchboard(Protocol):
-    """What a transfer needs of the registry."""
-
-    def caller_number(self, call: LiveCall) -> str | None:
-        """Return our own number on the prospect's leg: what the closer sees."""
-        ...
-
-    def bind_closer(self, leg_id: LegId, call: LiveCall) -> None:
-        """Say that a leg belongs to this call's closer."""
-        ...
-
-
 class Transfer:
     """One attempt to hand one prospect to one closer."""
 
@@ -80,14 +66,18 @@ class Transfer:
         start: StartTransfer,
         call: LiveCall,
         parts: TransferParts,
-        switchboard: Switchboard,
+        *,
+        caller_number: str | None,
+        on_dialed: Callable[[LegId], None],
     ) -> None:
+        """`caller_number` is our own, as the closer will see it; `on_dialed` hears of his leg."""
         self._start = start
         self._call = call
         self._parts = parts
-        self._switchboard = switchboard
+        self._caller_number = caller_number
+        self._on_dialed = on_dialed
         self._leg = CloserLeg(parts.closer.name, f"{CLIENT_STATE}{start.transfer_id}")
-        self._leased = False
+        self._lease = Lease(parts.closers, parts.closer.name, start.transfer_id)
         self._asked_to_bridge = False
         self._bridged = False
         self._is_over = False
@@ -98,7 +88,12 @@ class Transfer:
 
     def receive(self, event: TelephonyEvent) -> bool:
         """Take an event of the closer's leg, or of the bridge; False: it is not this attempt's."""
-        expected = not self._is_over and (self._leg.owns(event) or self._is_proof(event))
+        is_proof = self._is_proof(event)
+        if is_proof and not self._bridged:
+            # at once, and also when the attempt is over: events may come late and reversed
+            self._bridged = True
+            self._tell("bridged", at=event.at)
+        expected = not self._is_over and (is_proof or self._leg.owns(event))
         if expected:
             self._leg.put(event)
         return expected
@@ -120,8 +115,8 @@ class Transfer:
             except JournalFailed:
                 log.warning("hangup_not_kept", what_to_do="nothing: to hang up twice is harmless")
             await self._leg.hang_up(self._control, command_id)
-        if self._leased and self._leg.is_up is False:
-            await self._release()
+        if self._leg.is_up is False:
+            await self._lease.release()
         self._is_over = True
 
     async def _try(self) -> tuple[TransferOutcome, str]:
@@ -140,7 +135,7 @@ class Transfer:
         return "bridged", f"{self._parts.closer.name} talked to the prospect"
 
     async def _attempt(self) -> None:
-        await self._lease()
+        await self._reserve()
         await self._dial()
         leg = await self._be_answered()
         await self._wait_for_human()
@@ -150,29 +145,18 @@ class Transfer:
         while self._leg.is_up and self._leg.stop_reason is None:
             await self._leg.next()
 
-    async def _lease(self) -> None:
-        name = self._parts.closer.name
+    async def _reserve(self) -> None:
         if self._parts.control is None:
             raise AttemptOver("unavailable", "no Telnyx account is set (SIDECAR_TELNYX_API_KEY)")
         if self._parts.closer.number is None:
+            name = self._parts.closer.name
             raise AttemptOver("unavailable", f"no number for {name} (SIDECAR_CLOSER_NUMBER)")
-        try:
-            if not await self._parts.closers.is_available(name, self._parts.clock.now()):
-                raise AttemptOver("unavailable", f"{name} is off or with another prospect")
-            # from now on: when the answer is lost, nobody knows
-            self._leased = True
-            self._leased = await self._parts.closers.lease(name, self.transfer_id)
-        except StoreUnavailable as exc:
-            raise AttemptOver(
-                "unavailable", f"nobody knows whether {name} is free: {exc}"
-            ) from exc
-        if not self._leased:
-            raise AttemptOver("unavailable", f"{name} was taken by another call a moment ago")
+        await self._lease.take(self._parts.clock)
         self._tell("leased")
 
     async def _dial(self) -> None:
         prospect, number = self._call.leg_id, self._parts.closer.number
-        caller = self._switchboard.caller_number(self._call)
+        caller = self._caller_number
         if prospect is None or number is None or caller is None:
             raise AttemptOver("failed", "our own number is not known: set SIDECAR_CALLER_NUMBER")
         command_id = await self._decide("dialing")
@@ -195,7 +179,7 @@ class Transfer:
             log.warning("dial_uncertain", error=str(exc))
         else:
             self._leg.dialed(dialed.leg_id)
-            self._switchboard.bind_closer(dialed.leg_id, self._call)
+            self._on_dialed(dialed.leg_id)
 
     async def _be_answered(self) -> LegId:
         # whoever was judged man or machine has answered, also when that webhook is late
@@ -217,13 +201,18 @@ class Transfer:
             raise AttemptOver("voicemail", f"a machine answered ({self._leg.detected})")
 
     async def _brief(self, leg: LegId) -> None:
+        text = briefing(self._start, self._call.call.log.lead)
         command_id = await self._decide("briefing")
         try:
             await self._control.ask_for_digit(
-                leg, text=self._briefing(), digits=ACCEPT + DECLINE, command_id=command_id
+                leg, text=text, digits=ACCEPT + DECLINE, command_id=command_id
             )
         except CommandUncertain as exc:
             log.warning("briefing_uncertain", error=str(exc))
+        except CommandRefused:
+            # most likely he has just hung up: then that is the outcome
+            await self._leg.expect((), within_s=BRIDGE_PAUSE_S)
+            raise
         answer = await self._leg.expect(
             ("gather_ended",), within_s=self._parts.accept_s + BRIEFING_S
         )
@@ -252,8 +241,6 @@ class Transfer:
             within_s = BRIDGED_S if refused is None else BRIDGE_PAUSE_S
             proof = await self._leg.expect(("bridged",), within_s=within_s)
             if proof is not None:
-                self._bridged = True
-                self._tell("bridged", at=proof.at)
                 return
             if refused is None:
                 raise AttemptOver("failed", f"no call.bridged within {BRIDGED_S:.0f} s")
@@ -267,16 +254,6 @@ class Transfer:
         await self._tell(step, command_id=command_id)
         self._leg.check_stop()
         return command_id
-
-    async def _release(self) -> None:
-        while True:
-            try:
-                await self._parts.closers.release(self._parts.closer.name, self.transfer_id)
-            except StoreUnavailable as exc:
-                log.warning("lease_not_released", error=str(exc), again_in_s=RELEASE_RETRY_S)
-                await asyncio.sleep(RELEASE_RETRY_S)
-            else:
-                return
 
     def _tell(
         self,
@@ -302,23 +279,12 @@ class Transfer:
         )
 
     def _is_proof(self, event: TelephonyEvent) -> bool:
-        """Say whether the prospect was bridged, as far as known to this closer."""
-        return (
-            event.kind == "bridged"
-            and self._asked_to_bridge
-            and event.leg_id == self._call.leg_id
-            and event.peer_leg_id in (None, self._leg.leg_id)
-        )
-
-    def _briefing(self) -> str:
-        """Return what the closer hears, in a few seconds, before he decides."""
-        start, lead = self._start, self._call.call.log.lead
-        engagement = "" if start.engagement is None else f" Engagement {start.engagement:.0f}."
-        objection = f" Last objection: {start.last_objection}." if start.last_objection else ""
-        moved = f" {start.reasons[0]}." if start.reasons else ""
-        return (
-            f"Hot prospect: {lead.name or 'name unknown'}, phase {start.phase}.{engagement}"
-            f"{moved}{objection} Press {ACCEPT} to take the call, {DECLINE} to decline."
+        """Say whether an event shows the bridge; the prospect's own need not name his peer."""
+        if event.kind != "bridged" or not self._asked_to_bridge:
+            return False
+        is_prospect_s = event.leg_id == self._call.leg_id
+        return self._leg.owns(event) or (
+            is_prospect_s and event.peer_leg_id in (None, self._leg.leg_id)
         )
 
     @property

@@ -1,0 +1,46 @@
+"""Finished calls as the journal has them: shown, and corrected by a person."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from agent_sidecar.domain.outcome import outcome_of
+from agent_sidecar.domain.playbook import Playbook
+from agent_sidecar.domain.record import FinalStatus
+from agent_sidecar.domain.types import CallId
+from agent_sidecar.errors import CallUnknown
+from agent_sidecar.live.views import finished_view
+from agent_sidecar.ports import Journal
+
+
+class FinishedCalls:
+    """The records of this process's journal."""
+
+    def __init__(self, journal: Journal, playbook: Playbook) -> None:
+        self._journal = journal
+        self._playbook = playbook
+
+    async def view(self, call_id: CallId) -> Mapping[str, object] | None:
+        """Return a call with the state of its deliveries."""
+        committed = await self._journal.record(call_id)
+        return finished_view(committed) if committed else None
+
+    async def newest(self, limit: int) -> Sequence[Mapping[str, object]]:
+        """Return the newest calls, briefly."""
+        recent = await self._journal.recent(limit=limit)
+        return [finished_view(committed, brief=True) for committed in recent]
+
+    async def correct(self, call_id: CallId, status: FinalStatus, qualified: bool | None) -> None:
+        """Keep a version with the outcome that a person says. Raises `CallUnknown`."""
+        committed = await self._journal.record(call_id)
+        if committed is None:
+            raise CallUnknown(f"no call {call_id!r} is live or finished here")
+        record = committed.record
+        outcome = outcome_of(
+            status,
+            qualified=qualified,
+            engagement=record.engagement,
+            playbook=self._playbook,
+            posted=True,
+        )
+        corrected = replace(outcome, booked=record.outcome.booked)
+        await self._journal.commit(replace(record, outcome=corrected))

@@ -1,0 +1,52 @@
+"""The closer's lease of one transfer: taken before his phone rings, given back on evidence."""
+
+import asyncio
+
+import structlog
+
+from agent_sidecar.domain.types import TransferId
+from agent_sidecar.errors import StoreUnavailable
+from agent_sidecar.live.closer_leg import AttemptOver
+from agent_sidecar.ports import Clock, Closers
+
+log = structlog.get_logger()
+
+RETRY_S = 5.0
+
+
+class Lease:
+    """One closer, reserved for one transfer."""
+
+    def __init__(self, closers: Closers, closer: str, transfer_id: TransferId) -> None:
+        self._closers = closers
+        self._closer = closer
+        self._transfer_id = transfer_id
+        self._is_taken = False
+
+    async def take(self, clock: Clock) -> None:
+        """Reserve him. Raises `AttemptOver` when he is not to be had."""
+        try:
+            if not await self._closers.is_available(self._closer, clock.now()):
+                raise AttemptOver("unavailable", f"{self._closer} is off or with another prospect")
+            # before it is asked for: when the answer is lost, he may be reserved all the same
+            self._is_taken = True
+            self._is_taken = await self._closers.lease(self._closer, self._transfer_id)
+        except StoreUnavailable as exc:
+            raise AttemptOver(
+                "unavailable", f"nobody knows whether {self._closer} is free: {exc}"
+            ) from exc
+        if not self._is_taken:
+            raise AttemptOver(
+                "unavailable", f"{self._closer} was taken by another call a moment ago"
+            )
+
+    async def release(self) -> None:
+        """Give him free; tried until the store answers."""
+        while self._is_taken:
+            try:
+                await self._closers.release(self._closer, self._transfer_id)
+            except StoreUnavailable as exc:
+                log.warning("lease_not_released", error=str(exc), again_in_s=RETRY_S)
+                await asyncio.sleep(RETRY_S)
+            else:
+                self._is_taken = False

@@ -1,0 +1,139 @@
+"""Tells each telephony event to the call that it is about.
+
+An event finds its call by its leg; a closer's leg also by the client state that we gave it, since
+its first events may come before the dial's own answer. What a recorded call hears late completes
+its record; legs of nobody's call are remembered for a later attach.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+
+import structlog
+
+from agent_sidecar.domain import events as ev
+from agent_sidecar.domain.types import Leg, LegId, Party, TransferId
+from agent_sidecar.errors import StoreUnavailable
+from agent_sidecar.live.directory import Directory
+from agent_sidecar.live.live_call import LiveCall
+from agent_sidecar.live.routing import call_events
+from agent_sidecar.live.strangers import Strangers, lead_of, our_number
+from agent_sidecar.live.transfer import CLIENT_STATE, TransferParts
+from agent_sidecar.ports import Journal, ReceivedWebhook, TelephonyEvent
+
+log = structlog.get_logger()
+
+
+class Teller:
+    """The way of a webhook into its call."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        strangers: Strangers,
+        journal: Journal,
+        transfer: TransferParts,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self._directory = directory
+        self._strangers = strangers
+        self._journal = journal
+        self._transfer = transfer
+        self._tasks = tasks
+
+    def receive(self, event: TelephonyEvent, webhook: ReceivedWebhook) -> Awaitable[None]:
+        """Tell the event's call now; what is returned ends when everything of it is on disk."""
+        owner = None if event.leg_id is None else self._owner(event, event.leg_id)
+        if owner is None:
+            self._meet_stranger(event)
+            return self._journal.receive(webhook)
+        call, party = owner
+        is_late = call.call.is_closed
+        told = self._tell(event, call, party)
+        if is_late:
+            return _then(told, lambda: self._journal.receive(webhook))
+        # after its events: when a crash comes between, it is new again when it is repeated, and to
+        # hear an event twice changes nothing
+        return _all([*told, self._journal.receive(webhook)])
+
+    def bind_closer(self, leg_id: LegId, call: LiveCall) -> None:
+        """Say that a leg belongs to this call's closer."""
+        if self._directory.owner(leg_id) is None:
+            self._directory.bind(leg_id, call, "closer")
+            call.feed(
+                ev.LegJoined(at=call.now(), leg=Leg(leg_id=leg_id, party="closer"), answered=False)
+            )
+
+    def _owner(self, event: TelephonyEvent, leg_id: LegId) -> tuple[LiveCall, Party] | None:
+        if (owner := self._directory.owner(leg_id)) is not None:
+            return owner
+        transfer_id = _transfer_of(event)
+        if transfer_id is None:
+            return None
+        call = self._directory.known(transfer_id.rpartition(":")[0])
+        if call is None or transfer_id not in call.attempts:
+            return None
+        self.bind_closer(leg_id, call)
+        return call, "closer"
+
+    def _tell(self, event: TelephonyEvent, call: LiveCall, party: Party) -> list[Awaitable[None]]:
+        kept = [call.feed(e) for e in call_events(event, call, party)]
+        if party == "prospect" and event.kind in ("initiated", "answered"):
+            kept += _learn_numbers(event, call)
+        is_expected = False
+        if party == "closer" or event.kind == "bridged":
+            is_expected = call.attempts.receive(event)
+        if not is_expected:
+            self._release_late(event)
+        return kept
+
+    def _meet_stranger(self, event: TelephonyEvent) -> None:
+        if event.leg_id is not None:
+            self._release_late(event)
+            self._strangers.meet(event.leg_id, event)
+
+    def _release_late(self, event: TelephonyEvent) -> None:
+        """Free a closer whose hangup nobody waits for any more: it is evidence all the same."""
+        transfer_id = _transfer_of(event)
+        if event.kind == "hangup" and transfer_id is not None:
+            self._tasks.create_task(alone(self._release(transfer_id)), name=f"free:{transfer_id}")
+
+    async def _release(self, transfer_id: TransferId) -> None:
+        try:
+            await self._transfer.closers.release(self._transfer.closer.name, transfer_id)
+        except StoreUnavailable as exc:
+            log.warning("lease_not_released", error=str(exc), what_to_do="nothing: it expires")
+
+
+def _learn_numbers(event: TelephonyEvent, call: LiveCall) -> list[Awaitable[None]]:
+    """Complete a call that was announced before its leg said who is on it."""
+    call.our_number = call.our_number or our_number(event, None)
+    lead = lead_of(call.call.log.lead, event, None)
+    if lead == call.call.log.lead or call.call.is_closed:
+        return []
+    kept = call.feed(ev.LeadKnown(at=event.at, lead=lead))
+    call.find_lead()
+    return [kept]
+
+
+def _transfer_of(event: TelephonyEvent) -> TransferId | None:
+    if not event.client_state.startswith(CLIENT_STATE):
+        return None
+    return TransferId(event.client_state.removeprefix(CLIENT_STATE))
+
+
+async def alone(work: Coroutine[object, object, None]) -> None:
+    """Do the work; if it breaks, the service and the other calls go on."""
+    try:
+        await work
+    except Exception:
+        log.exception("task_broke", what_to_do="report this; everything else goes on")
+
+
+async def _all(kept: Sequence[Awaitable[None]]) -> None:
+    await asyncio.gather(*kept)
+
+
+async def _then(told: Sequence[Awaitable[None]], keep: Callable[[], Awaitable[None]]) -> None:
+    """Keep a webhook only when its call has kept what it says: else it is to come again."""
+    await asyncio.gather(*told)
+    await keep()

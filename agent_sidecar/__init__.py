@@ -14,4 +14,9 @@ The life of a call, folder by folder:
 effect as a Protocol.
 """
 
+import os
+
+# onnxruntime reports its use to its maker unless told not to before it is imported
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 __version__ = "0.1.0"

@@ -14,6 +14,7 @@ from agent_sidecar.domain.events import CallEvent
 from agent_sidecar.domain.media import MediaFrame, StreamStart
 from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.record import FinalStatus
+from agent_sidecar.domain.recorded import RecordedCall
 from agent_sidecar.domain.types import CallId, LegId
 from agent_sidecar.errors import CallUnknown, TokenInvalid
 from agent_sidecar.live.hub import Hub
@@ -214,6 +215,18 @@ async def stores() -> Sequence[Mapping[str, object]]:
     return [{"store": "postgres", "answering": True}]
 
 
+class Archive:
+    """Knows the calls that it took in."""
+
+    def __init__(self) -> None:
+        self.taken: dict[str, tuple[RecordedCall, frozenset[str]]] = {}
+
+    async def take_in(self, call: RecordedCall, strategies: frozenset[str]) -> bool:
+        is_new = call.call_id not in self.taken
+        self.taken[call.call_id] = (call, strategies)
+        return is_new
+
+
 async def verify() -> Mapping[str, object]:
     return {"clean": True, "summary": [], "differences": []}
 
@@ -236,6 +249,7 @@ async def open_house(
         closer_names=("Kevin",),
         stores=stores,
         verify=verify,
+        take_in=Archive().take_in,
         metrics=counts,
         ready=lambda: (True, {"journal": "ok"}),
         decode_frame=decode_frame,

@@ -1,0 +1,94 @@
+"""Finished calls from elsewhere become records as if we had heard them."""
+
+from dataclasses import replace
+
+import pytest
+
+from agent_sidecar.adapters.recorded_calls import read_recorded_calls
+from agent_sidecar.domain.record import CallRecord, Configuration
+from agent_sidecar.domain.recorded import RecordedCall, RecordedOutcome
+from agent_sidecar.domain.types import CallId, Lead
+from agent_sidecar.errors import RecordedCallInvalid, StoreUnavailable
+from agent_sidecar.learning.ingest import IngestParts, ingest
+from agent_sidecar.simulator.sample import HISTORY
+from tests.domain.playbooks import reader
+from tests.fakes import FakeClock, FakeEmbedder, FakeJournal, FakeLeads
+
+CONFIGURATION = Configuration(system_version="1", playbook="p", weights="w", model="m")
+
+
+def parts(**changes: object) -> IngestParts:
+    clock = FakeClock()
+    made = IngestParts(
+        journal=FakeJournal(clock),
+        embedder=FakeEmbedder(),
+        leads=FakeLeads(),
+        reader=reader(),
+        clock=clock,
+        configuration=CONFIGURATION,
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def recorded() -> RecordedCall:
+    return next(iter(read_recorded_calls(HISTORY)))
+
+
+async def record_of(call: RecordedCall, made: IngestParts) -> CallRecord:
+    assert await ingest(call, made)
+    committed = await made.journal.record(CallId(call.call_id))
+    assert committed is not None
+    return committed.record
+
+
+async def test_a_call_keeps_its_id_its_words_and_its_labelled_strategies():
+    call, made = recorded(), parts()
+    record = await record_of(call, made)
+    assert (record.call_id, record.source, record.is_evidence) == (call.call_id, "import", True)
+    assert [s.text for s in record.segments] == [s.text for s in call.segments]
+    labelled = [s.strategy for s in call.segments if s.strategy]
+    heard = [s.strategy for s in record.segments if s.speaker == "agent" and s.strategy]
+    assert set(labelled) <= set(heard)
+    assert all(s.vector for s in record.segments)
+    assert record.credits
+    assert record.lead.lead_id
+
+
+async def test_twice_is_once():
+    call, made = recorded(), parts()
+    assert await ingest(call, made)
+    assert not await ingest(call, made)
+
+
+async def test_success_means_qualified_and_an_unknown_end_stays_unknown():
+    call = recorded()
+    won = replace(call, call_id="a", outcome=RecordedOutcome(success=True))
+    lost = replace(call, call_id="b", outcome=RecordedOutcome(success=False))
+    unknown = replace(call, call_id="c", outcome=RecordedOutcome())
+    made = parts()
+    assert (await record_of(won, made)).outcome.qualified is True
+    assert (await record_of(lost, made)).outcome.qualified is False
+    assert not (await record_of(unknown, made)).outcome.posted
+
+
+async def test_a_label_stands_in_for_a_strategy_where_it_is_named_as_one():
+    call = recorded()
+    plain = tuple(replace(s, strategy=None, label="our-way") for s in call.segments)
+    made = parts(strategies=frozenset({"our-way"}))
+    record = await record_of(replace(call, segments=plain), made)
+    assert {s.strategy for s in record.segments if s.speaker == "agent"} == {"our-way"}
+
+
+async def test_an_unknown_final_status_is_refused_by_name():
+    call = replace(recorded(), outcome=RecordedOutcome(final_status="sold"))
+    with pytest.raises(RecordedCallInvalid, match="final_status: 'sold' is none of"):
+        await ingest(call, parts())
+
+
+async def test_a_lead_store_that_is_down_holds_up_no_import():
+    class Down(FakeLeads):
+        async def find_or_create(self, lead: Lead) -> Lead:
+            raise StoreUnavailable("down")
+
+    record = await record_of(recorded(), parts(leads=Down()))
+    assert record.lead.phone == recorded().lead.phone

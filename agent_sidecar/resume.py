@@ -8,6 +8,7 @@ from agent_sidecar.live.attaching import Attacher
 from agent_sidecar.live.live_call import LiveCall
 from agent_sidecar.live.registry import Registry
 from agent_sidecar.live.requests import AttachRequest
+from agent_sidecar.live.telling import alone
 from agent_sidecar.ports import Journal, OpenCall
 from agent_sidecar.wrapup.recovery import judge
 
@@ -23,12 +24,20 @@ async def resume_calls(
 ) -> None:
     """Rebuild every open call now; what becomes of it is found out in the background."""
     for open_call in await journal.open_calls():
-        call = registry.restore(open_call)
+        try:
+            call = registry.restore(open_call)
+        except Exception:  # one call must not keep the service from starting
+            log.exception(
+                "call_not_taken_up",
+                call_id=open_call.call_id,
+                what_to_do="report this; its events stay in the journal",
+            )
+            continue
         if call is None:
             await journal.discard(open_call.call_id)
             continue
         log.info("call_taken_up", call_id=call.call_id, events=len(open_call.events))
-        work = _resume(call, open_call, registry, attacher, resume_s)
+        work = alone(_resume(call, open_call, registry, attacher, resume_s))
         tasks.create_task(work, name=f"resume:{call.call_id}")
 
 

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.e2e
 CALLS, LINES = 6, 30
 # the recordings take about 130 s
 SPEED = "10"
+# between the lines of our own calls: ten calls that talk without a pause are not what this is about
+PAUSE_S = 0.05
 
 
 async def heard_lines(api: Api, *, at_least: int) -> None:
@@ -29,6 +31,17 @@ async def heard_lines(api: Api, *, at_least: int) -> None:
         return sum(len(call["segments"]) for call in live) >= at_least
 
     await eventually(look, within_s=60)
+
+
+async def talking_calls(api: Api, count: int) -> set[str]:
+    """Return the live calls once there are so many, each of them well into its conversation."""
+
+    async def look() -> set[str] | None:
+        live = (await api.get("/v1/calls"))["live"]
+        far = {call["call_id"] for call in live if len(call["segments"]) >= LINES // 3}
+        return far if len(far) == count else None
+
+    return await eventually(look, within_s=60)
 
 
 async def test_a_replay_goes_on_where_the_service_was_killed(sidecar: Sidecar, tmp_path: Path):
@@ -72,9 +85,7 @@ async def test_no_acknowledged_line_is_missing_when_everything_is_killed(
             phones[(await api.attach(phone.leg_id, passive=True))["call_id"]] = phone
             await phone.answer()
         talking = [asyncio.create_task(_talk(phone)) for phone in phones.values()]
-        await heard_lines(api, at_least=150)
-        live = {call["call_id"] for call in (await api.get("/v1/calls"))["live"]}
-        assert len(live) == len(phones) + CALLS
+        live = await talking_calls(api, len(phones) + CALLS)
         await asyncio.to_thread(sidecar.kill_everything)
         await asyncio.gather(*talking)
     async with Api(sidecar.start()) as api:
@@ -98,3 +109,4 @@ async def _talk(phone: Phone) -> None:
     with pytest.raises(aiohttp.ClientError):
         for index in range(10_000):
             await phone.say(f"This is what I wanted to tell you, number {index}.")
+            await asyncio.sleep(PAUSE_S)

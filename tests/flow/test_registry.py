@@ -21,8 +21,8 @@ from tests.flow.shell import (
     start,
 )
 
-OUTGOING = {"direction": "outgoing", "from_": OURS, "to": THEIRS}
-INCOMING = {"direction": "incoming", "from_": THEIRS, "to": OURS}
+OUTGOING: dict[str, Any] = {"direction": "outgoing", "from_": OURS, "to": THEIRS}
+INCOMING: dict[str, Any] = {"direction": "incoming", "from_": THEIRS, "to": OURS}
 NOBODY = AttachRequest(lead=Lead(), agent=None)
 
 

@@ -134,7 +134,8 @@ def _print(said: Document, table: Table) -> None:
     paper.print(
         f"[dim]{setting['at']}  commit {setting['commit']}  {setting['cpu']} x {setting['cores']},"
         f" {setting['ram_gb']} GB, {setting['system']}\nPython {setting['python']}, {versions}"
-        f"; load average at the start {setting['load_average_1m']}[/]"
+        f"; load average at the start {setting['load_average_1m']}[/]",
+        soft_wrap=True,
     )
     paper.print(table)
 

@@ -26,7 +26,7 @@ from bench._streams import new_leg
 LINE_S = 6.0
 LINES = 10
 # the first conversations begin over this time, so that they are not in step
-RAMP_S = 5.0
+RAMP_S = 4.0
 # seconds before a final line at which its interims come, and how much of it they have
 _INTERIMS = ((1.5, 0.3), (1.0, 0.55), (0.5, 0.8))
 # from the last line to the hangup
@@ -34,64 +34,74 @@ _TAIL_S = 2.0
 # Telnyx takes a later answer for none
 _ANSWER_S = 2.0
 
-# six of ten lines of a conversation, the other four from the second list
+# six of ten lines of a conversation are objections, the other four pass
 WORTH_A_HINT = (
-    "Honestly, I am working two jobs and there is not a free hour left in my week.",
-    "My evenings belong to the kids, so I do not have time for a second thing.",
-    "Between the night shifts and school I am too busy for anything new.",
-    "How many hours would this eat up before I see anything from it?",
-    "Ninety nine dollars may be little to you, for me that is a week of groceries.",
+    "I am working two jobs and have no time for a third thing.",
+    "my evenings belong to the kids, so I don't have time for this.",
+    "between the night shifts and school I am too busy for anything new.",
+    "where would I have the time for that, I work sixty hours a week?",
+    "I do not have time to sit through a training, how long is it?",
+    "ninety nine dollars is a week of groceries, I can't afford that.",
     "I cannot afford to put money into something that may not come back.",
-    "Right now there is no money left at the end of the month, so how should that work?",
-    "What else do I have to pay for later on that you are not telling me?",
-    "I paid somebody for a course last year and never heard of them again.",
-    "Why should I believe you, we have never met?",
-    "To be frank this sounds too good to be true.",
-    "Who are you people, and is there anyone in my state I could ask about you?",
-    "So at the end I have to bring in my friends, like one of those pyramid things?",
-    "My brother in law lost his savings in multi level marketing, is this the same?",
-    "I read online that these programs are a scam, what do you say to that?",
-    "Where does the money come from if not from the people who join?",
-    "I would have to ask my wife before I decide about anything like this.",
-    "My husband handles our money, he will want to know what it is.",
-    "We decide these things together at home, so I can't tell you today.",
+    "there is no money left at the end of the month, so how should that work?",
+    "that sounds expensive, what else do I have to pay for later on?",
+    "for somebody with my wages it is just too expensive.",
+    "I got burned before with a course that I paid for.",
+    "why should I believe you, I don't trust people on the phone.",
+    "to be frank it sounds too good to be true.",
+    "how do I know that this is real, I do not know your company?",
+    "is this real, or do I never hear from you again once I have paid?",
+    "so at the end I bring in my friends, like one of those pyramid things?",
+    "my brother lost his savings in multi level marketing, is this the same?",
+    "I read that these programs are a scam, what do you say to that?",
+    "this is some kind of mlm, is it not?",
+    "it sounds like a pyramid scheme to me, to be honest.",
+    "I would have to talk to my wife before I decide about anything.",
+    "let me ask my husband first, he handles the money.",
+    "we decide such things together at home, I cannot decide that alone.",
     "I am a cook, I have never sold anything to anybody.",
-    "Computers and I do not get along, what would I even have to do there?",
-    "I would feel stupid calling strangers, is that a part of it?",
-    "What happens if I turn out to be no good at it?",
-    "Could you just send me some information and leave me to read it?",
-    "Put it in an e-mail and I may look at it on Sunday.",
-    "Is there something in writing before I talk any longer?",
-    "I am not sure that this is for somebody of my age, what do you think?",
-    "I am really not interested in another side job, I had enough of them.",
-    "How long did it take the others until they earned something?",
-    "Do I get paid every month or only when somebody buys?",
+    "I am not good with computers, what would I have to do there?",
+    "I have no experience with calling strangers, is that a part of it?",
+    "could you just send me some information and leave me to read it?",
+    "send me an email about it and I will look at it on Sunday.",
+    "I am really not interested in another side job.",
+    "this is not for me, I had enough of such offers.",
 )
 PASSING = (
-    "Well, I filled in that form during my lunch break on Tuesday.",
+    "I filled in that form during my lunch break on Tuesday.",
     "I drive a delivery van around the harbour, five days a week.",
-    "My daughter starts college in the fall, so we are counting every dollar.",
-    "Yes, that is right, we moved out here three years ago.",
+    "my daughter starts college in the fall, so we are counting every dollar.",
+    "yes, that is right, we moved out here three years ago.",
     "It has been raining here all week, the garden looks like a lake.",
     "I used to work in a bakery before the plant opened.",
-    "A little extra each month would take some of the pressure off.",
-    "Okay, I see, that makes sense so far.",
-    "My neighbour does something from home as well, she seems happy with it.",
-    "The car needs new brakes, and the rent went up in spring.",
-    "Go ahead, I am listening while I fold the laundry.",
+    "a little extra each month would take some of the pressure off.",
+    "I see, that makes sense so far.",
+    "my neighbour does something from home as well, she seems happy with it.",
+    "the car needs new brakes, and the rent went up in spring.",
+    "go ahead, I am listening while I fold the laundry.",
     "I like working with people, that was always the better part of the day.",
-    "Sundays are the only time we all sit at one table.",
-    "All right, that is more or less what I imagined.",
+    "sundays are the only time we all sit at one table.",
+    "all right, that is more or less what I imagined.",
     "I did a year of night school, but then the baby came.",
-    "The last company closed our branch without a warning.",
+    "the last company closed our branch without a warning.",
 )
+
+
+_NAMES = (
+    "Ana Ben Carla Dmitri Elif Farid Greta Hugo Ines Jonas Keiko Lars Mona Nils Olga Pedro Quinn"
+    " Rosa Sven Tara"
+).split()
+_OPENERS = "Look Listen Well Hm Honestly Okay Sure Actually Right Oh".split()
 
 
 def script(chance: random.Random) -> list[str]:
-    """Return the lines of one conversation, none twice."""
+    """Return the lines of one conversation; hardly any has been said before, here or elsewhere.
+
+    A service that has seen a line may remember its vector, and people do not repeat each other.
+    """
     lines = chance.sample(WORTH_A_HINT, 6) + chance.sample(PASSING, LINES - 6)
     chance.shuffle(lines)
-    return lines
+    return [f"{chance.choice(_OPENERS)}, {chance.choice(_NAMES)}, {line}" for line in lines]
 
 
 @dataclass(slots=True, kw_only=True)

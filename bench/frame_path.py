@@ -49,7 +49,8 @@ _SETTLE_S = 0.5
 def main() -> None:
     given = arguments()
     if given.quick:
-        given.calls, given.seconds, given.rounds = min(given.calls, 50), 5, 3
+        given.calls, given.seconds = min(given.calls, 50), min(given.seconds, 5)
+        given.rounds = min(given.rounds, 3)
     load = {
         "quick": given.quick,
         "calls": given.calls,
@@ -187,7 +188,7 @@ def _check_all_heard(sent: int, ended: Account) -> None:
 
 def _take_core(number: int) -> None:
     """Keep to one core, the servers to the first and the client to the last, where we may."""
-    if hasattr(os, "sched_setaffinity") and not os.environ.get("NOPIN"):
+    if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[number]})
 

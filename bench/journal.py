@@ -1,6 +1,6 @@
 """How long a write to the journal takes until it is on disk, with many writers at once.
 
-    python bench/journal.py [--quick] [--json] [--folder DIR]
+    python bench/journal.py [--quick] [--json] [--save] [--folder DIR]
 
 Lines carry a vector of 384 numbers, records 100 of them. `alone` is SQLite with the same settings
 and one commit per line, in a thread of its own: what the journal would cost without group commit.
@@ -9,14 +9,11 @@ and one commit per line, in a thread of its own: what the journal would cost wit
 
 import argparse
 import asyncio
-import json
-import os
-import platform
 import sqlite3
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +25,7 @@ from agent_sidecar.adapters.sqlite_rows import KEEP_EVENT
 from agent_sidecar.domain.events import LineEmbedded
 from agent_sidecar.domain.record import CallRecord
 from agent_sidecar.domain.types import CallId
+from bench._report import document, parser, tell_rows
 from tests.builders import rich_record
 
 VECTOR = np.random.default_rng(7).standard_normal(384).astype(np.float32).tobytes()
@@ -35,27 +33,25 @@ Row = dict[str, float | int | str]
 
 
 def main() -> None:
-    arguments = _arguments()
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        rows = asyncio.run(_measure(Path(folder), quick=arguments.quick))
-    setting = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "cpus": os.cpu_count() or 0,
-        "python": platform.python_version(),
+    given = arguments()
+    load = {
+        "quick": given.quick,
         "sqlite": sqlite3.sqlite_version,
-        "folder": str(arguments.folder),
-        "quick": arguments.quick,
+        "folder": str(given.folder),
     }
-    if arguments.json:
-        print(json.dumps({"setting": setting, "rows": rows}))
-        return
-    print("  ".join(f"{name}={value}" for name, value in setting.items()))
-    print(f"{'what':<8} {'writers':>7} {'writes':>7} {'p50 ms':>8} {'p99 ms':>8} {'per s':>8}")
-    for row in rows:
-        print(
-            f"{row['what']:<8} {row['writers']:>7} {row['writes']:>7}"
-            f" {row['p50_ms']:>8.2f} {row['p99_ms']:>8.2f} {row['per_s']:>8.0f}"
-        )
+    said = document("journal", load, "msgspec", "numpy")
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        said["rows"] = asyncio.run(_measure(Path(folder), quick=given.quick))
+    tell_rows(said, "rows", given)
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    made = parser(__doc__, quick="a tenth of the writes")
+    made.add_argument(
+        "--folder", type=Path, default=Path(tempfile.gettempdir()), help="the disk to measure"
+    )
+    return made.parse_args(given)
 
 
 async def _measure(folder: Path, *, quick: bool) -> list[Row]:
@@ -141,20 +137,10 @@ def _row(what: str, writers: int, took_s: list[float], whole_s: float) -> Row:
         "what": what,
         "writers": writers,
         "writes": len(took_s),
-        "p50_ms": float(p50) * 1e3,
-        "p99_ms": float(p99) * 1e3,
-        "per_s": len(took_s) / whole_s,
+        "p50_ms": round(float(p50) * 1e3, 3),
+        "p99_ms": round(float(p99) * 1e3, 3),
+        "per_s": round(len(took_s) / whole_s),
     }
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the writes")
-    parser.add_argument("--json", action="store_true", help="one object on stdout")
-    parser.add_argument(
-        "--folder", type=Path, default=Path(tempfile.gettempdir()), help="the disk to measure"
-    )
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

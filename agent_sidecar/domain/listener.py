@@ -105,6 +105,20 @@ class Listener:
             return NOTHING
         return self._measure(frame.track, ear)
 
+    def end_speech(self, party: Party) -> Sequence[SpeechHeard]:
+        """Return what a party has said so far: its words are known, so nothing is waited for.
+
+        A final line comes before the silence that would end its speech, and claims what is there.
+        """
+        out: list[SpeechHeard] = []
+        for track, ear in self._ears.items():
+            if self._parties[track] == party:
+                # a track that has not begun is aligned by its first frame, not by this
+                if ear.buffer:
+                    out += self._measure(track, ear)
+                out += [self._describe(track, ear, speech) for speech in ear.segmenter.flush()]
+        return out
+
     def flush(self) -> Sequence[SpeechHeard]:
         """Return what is still open: the stream has ended."""
         out: list[SpeechHeard] = []

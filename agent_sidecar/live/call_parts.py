@@ -58,6 +58,10 @@ class RunningTransfer(Protocol):
 class HeardStream(Protocol):
     """A media stream of the call."""
 
+    def end_speech(self, party: Party) -> None:
+        """Feed what a party has said so far: its words are known."""
+        ...
+
     def set_other(self, party: Party) -> None:
         """Say who the other voice is from now on."""
         ...

@@ -124,9 +124,15 @@ class LiveCall:
             self.touched_at = self._parts.clock.now()
         if self.call.is_closed:
             return self._complete(event)
+        if self.stream is not None and isinstance(event, ev.LineHeard) and event.is_final:
+            # first, so that the line finds the sound of its words
+            self.stream.end_speech(event.party)
         kept = self._keep(event)
-        for effect in self.call.receive(event):
+        effects = self.call.receive(event)
+        for effect in effects:
             self._perform(effect)
+        if isinstance(event, ev.HintsRetrieved) and not effects:
+            self._parts.metrics.hint_silent()
         if self.stream is not None and isinstance(event, ev.TransferProgressed | ev.LegLeft):
             self.stream.set_other(self.other)
         return kept
@@ -191,7 +197,10 @@ class LiveCall:
             return _done()
         kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         kept.add_done_callback(_hear)
-        self._spawn(partial(self._amend, event, kept), "amend")
+        if self._tasks is None and self.recorded.is_set():
+            kept.set_exception(JournalFailed("the call is over and forgotten"))
+        else:
+            self._spawn(partial(self._amend, event, kept), "amend")
         return kept
 
     def _spawn(self, work: _Work, name: str) -> None:
@@ -274,12 +283,20 @@ class LiveCall:
         await self._keeper.keep()
 
     async def _amend(self, event: ev.CallEvent, kept: asyncio.Future[None]) -> None:
+        failure: JournalFailed | None = JournalFailed("the record could not be completed")
         try:
             await self._keeper.amend(partial(self._take_late, event))
+            failure = None
         except JournalFailed as exc:
-            kept.set_exception(exc)
-        else:
-            kept.set_result(None)
+            failure = exc
+        finally:
+            # whoever acknowledges is told in any case; he may have left
+            if kept.done():
+                log.debug("nobody_waits_for_the_record")
+            elif failure is None:
+                kept.set_result(None)
+            else:
+                kept.set_exception(failure)
 
     async def _take_late(self, event: ev.CallEvent) -> None:
         for effect in self.call.receive(event):

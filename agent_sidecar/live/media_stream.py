@@ -45,6 +45,12 @@ class MediaStream:
         for speech in self._listener.receive(frame):
             self._feed(speech)
 
+    def end_speech(self, party: Party) -> None:
+        """Feed what a party has said so far."""
+        if self._listener is not None:
+            for speech in self._listener.end_speech(party):
+                self._feed(speech)
+
     def set_other(self, party: Party) -> None:
         """Say who the other voice is from now on."""
         if self._listener is not None and self._is_prospect_s:

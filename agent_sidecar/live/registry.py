@@ -24,7 +24,7 @@ from agent_sidecar.live.live_call import LiveCall
 from agent_sidecar.live.media_stream import MediaStream
 from agent_sidecar.live.messages import call_message
 from agent_sidecar.live.requests import Attached, AttachRequest, StreamGrant
-from agent_sidecar.live.strangers import Strangers, lead_of, our_number
+from agent_sidecar.live.strangers import Strangers, is_identified, lead_of, our_number
 from agent_sidecar.live.telling import Teller, alone
 from agent_sidecar.live.tokens import Tokens, key_of, new_token
 from agent_sidecar.live.transfer import Transfer, TransferParts
@@ -81,7 +81,8 @@ class Registry:
 
     async def finished(self, name: str) -> Mapping[str, object] | None:
         """Return a finished call as the API shows it."""
-        return await self._finished.view(CallId(name))
+        call = self._directory.known(name)
+        return await self._finished.view(call.call_id if call else CallId(name))
 
     async def finished_calls(self, limit: int) -> Sequence[Mapping[str, object]]:
         """Return the newest finished calls, briefly."""
@@ -234,7 +235,7 @@ class Registry:
             call_session_id=session,
         )
         call.feed(ev.LegJoined(at=at, leg=leg, answered=seen is None or seen.kind == "answered"))
-        if opened.lead != Lead():
+        if is_identified(opened.lead):
             call.find_lead()
         self._own(call)
         self._publish_open(call)

@@ -39,6 +39,11 @@ def lead_of(lead: Lead, seen: TelephonyEvent | None, start: StreamStart | None) 
     return replace(lead, phone=start.to) if start is not None else lead
 
 
+def is_identified(lead: Lead) -> bool:
+    """Say whether it can be told which lead this is; until then nobody is asked or made."""
+    return bool(lead.lead_id or lead.external_id or lead.phone or lead.email)
+
+
 def our_number(seen: TelephonyEvent | None, start: StreamStart | None) -> str | None:
     """Return the number on our side of the prospect's leg."""
     if seen is not None:

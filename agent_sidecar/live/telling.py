@@ -111,6 +111,7 @@ def _learn_numbers(event: TelephonyEvent, call: LiveCall) -> list[Awaitable[None
     if lead == call.call.log.lead or call.call.is_closed:
         return []
     kept = call.feed(ev.LeadKnown(at=event.at, lead=lead))
+    # asked for once it is known who it is
     call.find_lead()
     return [kept]
 

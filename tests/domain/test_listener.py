@@ -53,6 +53,28 @@ def test_each_party_is_heard_on_its_track_in_call_time(phase):
     assert listener.frames_lost == 0
 
 
+def test_the_words_of_a_party_end_its_speech_and_nobody_else_s():
+    listener = a_listener()
+    arriving = both(track([(1.0, 3.06)], 3.06), track([(0.0, 3.06)], 3.06))
+    assert [speech for frame in arriving for speech in listener.receive(frame)] == []
+    (said,) = listener.end_speech("prospect")
+    assert said.party == "prospect"
+    assert said.start_s == pytest.approx(1.0, abs=0.12)
+    assert said.end_s == pytest.approx(3.06, abs=0.02)
+    assert not listener.end_speech("prospect")
+    assert [speech.party for speech in listener.flush()] == ["agent"]
+
+
+def test_words_before_the_first_frame_do_not_say_when_a_track_began():
+    listener = a_listener()
+    assert not listener.end_speech("agent")
+    for frame in frames("inbound", track([], 5.0)):
+        listener.receive(frame)
+    assert not listener.end_speech("agent")
+    (said,) = hear(listener, [*frames("outbound", track([(0.0, 1.0)], 2.0))])
+    assert said.start_s == pytest.approx(5.0, abs=0.25)
+
+
 def test_an_answer_is_as_late_as_the_silence_before_it():
     (answer,) = of(talk([(4.5, 6.0)], [(1.0, 3.0)]), "prospect")
     assert answer.acoustics.response_latency_s == pytest.approx(1.5, abs=0.12)

@@ -9,7 +9,7 @@ import pytest
 
 from agent_sidecar.simulator.signing import WebhookSigner
 from tests.e2e.conftest import Shared
-from tests.e2e.front_door import Api, eventually
+from tests.e2e.front_door import Api
 from tests.e2e.phone import CONNECTED, STOP, Phone, close_reason, media_frame, start_frame
 
 pytestmark = pytest.mark.e2e
@@ -23,9 +23,9 @@ async def attached(api: Api, shared: Shared) -> AsyncIterator[tuple[Phone, dict[
     await phone.answer()
     yield phone, answer
     await phone.say("We can go on talking.")
-    assert "We can go on talking." in await api.texts(answer["call_id"])
     await phone.hang_up()
-    await api.delivered(answer["call_id"])
+    view = await api.delivered(answer["call_id"])
+    assert view["segments"][-1]["text"] == "We can go on talking."
     assert (await api.get("/healthz")) == {"ok": True}
 
 
@@ -37,12 +37,6 @@ async def media_socket(
     async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
         await socket.send_str(CONNECTED)
         yield socket
-
-
-async def count(api: Api, metric: str) -> float:
-    """Return the sum of a counter over its labels."""
-    lines = (await api.get("/metrics")).splitlines()
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(metric))
 
 
 # --- the media socket -----------------------------------------------------------------------------
@@ -121,8 +115,8 @@ async def test_a_webhook_that_somebody_else_signed_is_not_believed(shared: Share
         assert "TELNYX_PUBLIC_KEY" in refusal["message"]
         status, refusal = await api.send("POST", "/telnyx/webhooks", body=line)
         assert (status, refusal["error"]) == (401, "SignatureInvalid")
-        assert "telnyx-signature-ed25519" in refusal["message"]
-        assert await api.texts(answer["call_id"]) == []
+        assert "the header telnyx-" in refusal["message"]
+    assert await api.texts(answer["call_id"]) == ["We can go on talking."]
 
 
 async def test_a_webhook_that_comes_again_counts_once(shared: Shared, api: Api):
@@ -130,11 +124,7 @@ async def test_a_webhook_that_comes_again_counts_once(shared: Shared, api: Api):
         line = phone.line("I say this once.")
         for _ in range(3):
             assert await phone.post(line) == (200, {"ok": True})
-
-        async def heard() -> list[str]:
-            return await api.texts(answer["call_id"])
-
-        assert await eventually(heard) == ["I say this once."]
+    assert await api.texts(answer["call_id"]) == ["I say this once.", "We can go on talking."]
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,13 @@ async def test_a_store_is_not_blamed_when_there_was_no_time_left_for_it(shell: S
 
 
 def a_request(**changes: object) -> SuggestRequest:
-    said: dict[str, object] = {"text": PRICE, "phase": None, "objection": None, "lead": {}, "top_k": 3}
+    said: dict[str, object] = {
+        "text": PRICE,
+        "phase": None,
+        "objection": None,
+        "lead": {},
+        "top_k": 3,
+    }
     return SuggestRequest(**(said | changes))  # type: ignore[arg-type]  # fields by name
 
 

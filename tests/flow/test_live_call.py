@@ -55,7 +55,7 @@ async def test_interim_lines_are_heard_but_not_kept():
         await call.feed(shell.line("that is too", is_final=False))
         await asyncio.sleep(1)
         kinds = {type(event).__name__ for event in shell.journal.events(call.call_id)}
-        assert kinds == {"CallOpened", "LegJoined", "LeadKnown"}
+        assert kinds == {"CallOpened", "LegJoined"}
 
 
 async def test_what_cannot_be_kept_is_not_acknowledged_but_heard():
@@ -181,6 +181,19 @@ async def test_stores_that_hang_cost_the_call_nothing_but_evidence():
         assert hint["degraded"] == ["chroma", "neo4j"]
 
 
+async def test_silence_is_counted_too():
+    async with running() as shell:
+        shell.chroma.answers_after_s = 0.1
+        call = await shell.attach()
+        call.feed(shell.line(PRICE))
+        # two are asked for, but no second one is shown so soon
+        call.feed(shell.line("really, it is too expensive"))
+        await asyncio.sleep(1)
+        assert len(shell.chroma.questions) == 2
+        assert shell.counted("hints", "shown") == 1
+        assert shell.counted("hints", "silent") == 1
+
+
 async def test_nothing_is_remembered_of_lines_that_are_understood_or_repeated():
     async with running() as shell:
         call = await shell.attach()
@@ -198,7 +211,7 @@ async def test_an_effect_that_raises_does_not_end_the_call():
     async with running() as shell:
         shell.leads.fails_with = ZeroDivisionError()
         with capture_logs(WITH_CONTEXT) as logs:
-            call = await shell.attach()
+            call = await shell.attach(lead=Lead(phone="+12125550142"))
             await asyncio.sleep(1)
         (failed,) = [entry for entry in logs if entry["event"] == "effect_failed"]
         assert (failed["effect"], failed["call_id"]) == ("lead", call.call_id)

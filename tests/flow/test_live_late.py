@@ -221,3 +221,42 @@ async def test_a_webhook_is_known_only_once_what_it_says_is_kept():
         await shell.tell("hangup")
         # a crash between the two makes the webhook new again, and nothing is lost
         assert writes[:2] == ["LegLeft", "webhook"]
+
+
+async def test_who_feeds_a_call_that_is_forgotten_is_told_so():
+    async with running() as shell:
+        call = await a_recorded_call(shell)
+        await asyncio.sleep(LATE_S)
+        with pytest.raises(JournalFailed, match="forgotten"):
+            await call.feed(shell.line("goodbye"))
+
+
+async def test_a_bug_in_understanding_a_late_line_is_no_acknowledgement():
+    async with running() as shell:
+        call = await a_recorded_call(shell)
+
+        def fail(event: ev.CallEvent) -> list[ev.Effect]:
+            raise ZeroDivisionError
+
+        call.call.receive = fail  # type: ignore[method-assign]
+        with pytest.raises(JournalFailed, match="could not be completed"):
+            await shell.tell("line", text="goodbye")
+
+
+async def test_whoever_waits_for_a_late_line_may_leave():
+    async with running() as shell:
+        call = await a_recorded_call(shell)
+        shell.journal.commits_after_s = 0.5
+        waiting = shell.tell("line", text="goodbye")
+        await asyncio.sleep(0.1)
+        waiting.cancel()
+        await asyncio.sleep(1)
+        assert (await shell.record(call.call_id)).full_text.endswith("goodbye")
+
+
+async def test_a_recorded_call_is_shown_by_its_leg_too():
+    async with running() as shell:
+        call = await a_recorded_call(shell)
+        shown = await shell.registry.finished(PROSPECT)
+        assert shown is not None
+        assert shown["call_id"] == call.call_id

@@ -148,6 +148,23 @@ async def test_frames_that_never_came_reach_the_record_from_every_stream():
         assert await shell.version(call.call_id) == 1
 
 
+async def test_a_line_finds_the_sound_of_its_words_however_soon_it_comes():
+    async with running() as shell:
+        stream = await a_stream(shell)
+        voice = loud(2.0)
+        for place in range(len(voice) // 160):
+            payload = voice[place * 160 : (place + 1) * 160]
+            stream.receive(MediaFrame(track="inbound", chunk=place + 1, payload=payload))
+        call = shell.call()
+        await asyncio.sleep(2)
+        # no silence has ended its speech yet
+        await call.feed(shell.line(PRICE))
+        await asyncio.sleep(1)
+        (segment,) = call.call.log.segments
+        assert segment.acoustics is not None
+        assert segment.acoustics.talk_s == pytest.approx(2.0, abs=0.3)
+
+
 async def test_speech_that_is_open_at_the_end_is_in_the_record():
     async with running() as shell:
         stream = await a_stream(shell)

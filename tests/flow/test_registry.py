@@ -63,11 +63,12 @@ async def test_what_a_leg_said_before_it_was_attached_is_known(
 
 
 @pytest.mark.parametrize("numbers", [OUTGOING, INCOMING])
+@pytest.mark.parametrize("lead", [Lead(), Lead(first_name="Ada")])
 async def test_what_a_leg_says_after_it_was_attached_completes_the_call(
-    numbers: Mapping[str, Any],
+    numbers: Mapping[str, Any], lead: Lead
 ):
     async with running(Shell(caller_number=None)) as shell:
-        await shell.registry.attach(PROSPECT, NOBODY)
+        await shell.attach(lead=lead)
         await asyncio.sleep(1)
         assert shell.leads.stored == {}
         await shell.tell("initiated", **numbers)

@@ -1,0 +1,55 @@
+"""Every bench runs, and says on stdout what its programs read: one JSON object with its keys."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+BENCHES = Path(__file__).parent.parent.parent / "bench"
+
+
+def run(name: str, *arguments: str) -> dict[str, Any]:
+    command = [sys.executable, str(BENCHES / name), "--quick", "--json", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+    [line] = done.stdout.splitlines()
+    said: dict[str, Any] = json.loads(line)
+    assert said["quick"] is True
+    assert said["setting"]["cores"] >= 1
+    return said
+
+
+def test_frame_path_compares_with_the_floor() -> None:
+    said = run("frame_path.py", "--calls", "5", "--seconds", "2", "--rounds", "1")
+    assert said["calls"] == 5
+    assert said["frames"] >= 2 * 5 * 100 * 2 * 0.9
+    assert said["frames_lost"] == 0
+    assert said["floor_us"] > 0
+    assert said["ours_us"] > said["floor_us"]
+    assert said["ratio_floor"] > 1
+    assert said["loop_lag_p99_ms"] >= 0
+
+
+def test_hint_latency_sees_hints_on_the_wire() -> None:
+    said = run("hint_latency.py", "--calls", "6", "--seconds", "8")
+    assert said["calls"] == 6
+    assert said["finals"] >= 4
+    assert said["hints"] >= 1
+    assert 0 < said["p50_ms"] <= said["p95_ms"] <= said["p99_ms"] <= said["max_ms"]
+    # on the wire is later than inside
+    assert said["inside_p50_ms"] <= said["p50_ms"] + 1
+    assert said["late"] >= 0
+    assert said["ack_p99_ms"] > 0
+    assert said["unanswered"] == said["refused_calls"] == said["streams_lost"] == 0
+    assert said["frames_sent"] >= 6 * 100 * 8 * 0.9
+
+
+def test_the_journal_is_measured_alone_and_busy() -> None:
+    said = run("journal.py")
+    assert {row["what"] for row in said["rows"]} == {"alone", "one", "lines", "busy", "records"}
+    assert all(row["p99_ms"] >= row["p50_ms"] > 0 for row in said["rows"])

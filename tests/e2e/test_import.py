@@ -1,0 +1,51 @@
+"""`import`: finished calls become records in all stores, once, and evidence for later calls."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Shared
+from tests.e2e.front_door import Api, Listener
+from tests.e2e.phone import Phone
+from tests.e2e.recordings import write_won_calls
+
+pytestmark = pytest.mark.e2e
+
+
+async def test_imported_calls_count_once_and_as_evidence(
+    shared: Shared, api: Api, tmp_path: Path
+):
+    path = tmp_path / "won.jsonl"
+    ids = write_won_calls(path, calls=4, name="won")
+    first, again = (shared.sidecar.run("import", str(path), "--json") for _ in range(2))
+    assert (first.code, first.json()) == (0, {"calls": 4, "imported": 4, "known": 0})
+    assert (again.code, again.json()) == (0, {"calls": 4, "imported": 0, "known": 4})
+    for call_id in ids:
+        view = await api.delivered(call_id)
+        assert view["source"] == "import"
+        assert view["outcome"]["qualified"]
+        assert view["outcome"]["final_status"] == "hot_transfer"
+        assert view["version"] == 1
+
+    # the same evidence for an agent that asks and for one that is told
+    asked = {"text": "Hold on, is this a pyramid scheme?", "objection": "scheme"}
+    status, answer = await api.post("/v1/suggest", asked)
+    assert status == 200
+    tried = {hint["strategy"]: hint["evidence"]["tried"] for hint in answer["hints"]}
+    assert tried["name-the-fear"] >= 4
+    async with Listener(api) as listener:
+        phone = Phone(api, shared.signer)
+        call_id = (await api.attach(phone.leg_id, passive=True))["call_id"]
+        await phone.answer()
+        await phone.say("Hold on, is this a pyramid scheme?")
+        hint = await listener.hint(call_id)
+        await phone.hang_up()
+    assert hint["strategy"] == "name-the-fear"
+    assert hint["evidence"]["tried"] >= 4
+    assert hint["evidence"]["won"] >= 4
+    assert hint["latency_ms"] <= 500
+    assert hint["degraded"] == []
+    # named with what it stands on
+    assert any("scheme" in why for why in hint["why"])
+    await api.delivered(call_id)
+    assert await api.is_clean()

@@ -1,0 +1,285 @@
+"""What the benches conclude from what they saw, without running a load."""
+
+import argparse
+import json
+import random
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from agent_sidecar.adapters.telnyx_wire import decode_frame
+from agent_sidecar.adapters.yaml_playbook import read_playbook
+from agent_sidecar.domain.media import MediaFrame, StreamStart, StreamStop
+from agent_sidecar.domain.types import LegId
+from agent_sidecar.simulator.signing import WebhookSigner
+from bench import _cpu, _report, frame_path, hint_latency, journal
+from bench._streams import PacedStream, Pacer, Report, new_leg
+from bench._talk import LINES, Account, Final, script
+
+LEG = LegId("v3:prospect")
+
+
+def reading(**changes: float) -> hint_latency.Reading:
+    values = {
+        "at": 0.0,
+        "service_s": 0.0,
+        "stores_s": 0.0,
+        "load_s": 0.0,
+        "machine_s": 0.0,
+        "late_inside": 0,
+        "unanswered": 0,
+        "refused_calls": 0,
+    }
+    return hint_latency.Reading(**(values | changes))  # type: ignore[arg-type]
+
+
+def final(text: str = "Is it a scam?", **changes: object) -> Final:
+    values = {"leg_id": LEG, "text": text, "due_at": 1.0, "sent_at": 1.0}
+    return Final(**(values | changes))  # type: ignore[arg-type]
+
+
+class TestReport:
+    def test_percentiles_are_values_that_were_seen(self) -> None:
+        took_s = [n / 1000 for n in range(1, 101)]
+        assert _report.percentiles_ms("x_", took_s, 50, 95, 99, 100) == {
+            "x_p50_ms": 50.0,
+            "x_p95_ms": 95.0,
+            "x_p99_ms": 99.0,
+            "x_p100_ms": 100.0,
+        }
+
+    def test_nothing_has_no_percentiles(self) -> None:
+        assert _report.percentiles_ms("", [], 50) == {"p50_ms": None}
+
+    def test_a_median_leaves_out_what_is_not_known(self) -> None:
+        rounds: list[_report.Document] = [
+            {"a": 1.0, "b": None},
+            {"a": 3.0, "b": 4},
+            {"a": 10.0, "b": 4},
+        ]
+        assert _report.medians(rounds) == {"a": 3.0, "b": 4}
+        assert _report.medians([{"b": None}]) == {"b": None}
+
+    def test_json_is_one_object_alone_on_stdout(self, capsys: pytest.CaptureFixture[str]) -> None:
+        said = _report.document("made_up", {"quick": True, "calls": 3}, "aiohttp") | {"p50_ms": 1.5}
+        _report.tell(said, {"p50_ms": "p50"}, argparse.Namespace(json=True, save=False))
+        [line] = capsys.readouterr().out.splitlines()
+        found = json.loads(line)
+        assert found["p50_ms"] == 1.5
+        assert {"cpu", "cores", "ram_gb", "python", "versions", "at"} <= found["setting"].keys()
+
+    def test_a_person_sees_what_was_kept_for_the_same_load(
+        self,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(_report, "BASELINE", tmp_path / "baseline.json")
+        load = {"quick": False, "calls": 3, "seconds": 5}
+        for_people = argparse.Namespace(json=False, save=False)
+        keep = argparse.Namespace(json=True, save=True)
+        _report.tell(_report.document("made_up", load) | {"p50_ms": 11.25}, {}, keep)
+        _report.tell(_report.document("made_up", load | {"calls": 4}) | {"p50_ms": 44.0}, {}, keep)
+        capsys.readouterr()
+        now = _report.document("made_up", load) | {"p50_ms": 12.5}
+        _report.tell(now, {"p50_ms": "the middle"}, for_people)
+        printed = capsys.readouterr().out
+        assert "12.50" in printed
+        assert "11.25" in printed
+        assert "44.00" not in printed
+
+    def test_a_new_baseline_takes_the_place_of_the_one_before(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(_report, "BASELINE", tmp_path / "baseline.json")
+        keep = argparse.Namespace(json=True, save=True)
+        for p50_ms in (1.0, 2.0):
+            _report.tell(
+                _report.document("made_up", {"quick": True}) | {"p50_ms": p50_ms}, {}, keep
+            )
+        [kept] = json.loads((tmp_path / "baseline.json").read_text())
+        assert kept["p50_ms"] == 2.0
+
+
+class TestArguments:
+    @pytest.mark.parametrize("bench", [hint_latency, frame_path, journal])
+    def test_every_bench_is_quick_and_speaks_json_on_request(self, bench: object) -> None:
+        given = bench.arguments(["--quick", "--json"])  # type: ignore[attr-defined]
+        assert given.quick
+        assert given.json
+        assert not given.save
+
+    @pytest.mark.parametrize("bench", [hint_latency, frame_path])
+    def test_no_calls_are_refused(self, bench: object, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            bench.arguments(["--calls", "0"])  # type: ignore[attr-defined]
+        assert "--calls" in capsys.readouterr().err
+
+
+class TestHintLatency:
+    def test_the_playbook_of_the_bench_lets_every_moment_be_answered(self, tmp_path: Path) -> None:
+        thresholds = read_playbook(hint_latency.write_playbook(tmp_path)).thresholds
+        assert thresholds.hint_cool_down_s == 0
+        assert thresholds.hints_per_minute == 60
+        assert thresholds.hint_confidence == read_playbook(None).thresholds.hint_confidence
+
+    def test_the_users_own_servers_are_not_touched(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SIDECAR_POSTGRES_URL", "postgresql://his/own")
+        ours = hint_latency.service_environment(tmp_path, WebhookSigner.generate())
+        assert ours["SIDECAR_POSTGRES_URL"] is None
+        assert str(ours["SIDECAR_DATA_DIR"]).startswith(str(tmp_path))
+
+    def test_a_counter_is_read_by_its_name_and_reason(self) -> None:
+        text = (
+            "# TYPE sidecar_hints_total counter\n"
+            'sidecar_hints_total{reason="shown"} 7.0\n'
+            'sidecar_hints_total{reason="late"} 3.0\n'
+        )
+        assert hint_latency.counted(text, "sidecar_hints_total", reason="late") == 3
+        assert hint_latency.counted(text, "sidecar_other_total", reason="late") == 0
+
+    def test_a_line_without_a_hint_is_no_miss_and_a_slow_hint_is_late(self) -> None:
+        finals = [
+            final(ack_s=0.01, score_s=0.02, hint_s=0.05, inside_ms=40.0),
+            final(ack_s=0.01, score_s=0.02, hint_s=0.6, inside_ms=480.0, degraded=("chroma",)),
+            final(ack_s=0.02, score_s=0.03),
+        ]
+        before, after = reading(), reading(at=10.0, late_inside=2, service_s=5.0, machine_s=9.0)
+        frames = Report(frames=1000, late_p99_ms=1.0, lost=0, cpu_s=1.0)
+        said = hint_latency.summary(finals, before, after, frames)
+        assert (said["finals"], said["hints"]) == (3, 2)
+        assert (said["late"], said["late_on_the_wire"], said["late_inside"]) == (3, 1, 2)
+        assert said["p50_ms"] == 50.0
+        assert said["max_ms"] == 600.0
+        assert said["degraded_hints"] == 1
+        assert said["service_cpu_percent"] == 50.0
+        assert said["load_cpu_percent"] == 10.0
+        assert said["others_cpu_percent"] == 30.0
+
+    def test_what_should_not_be_is_told_of_the_worst_run(self) -> None:
+        run = dict.fromkeys(hint_latency._WORST, 0) | {"p99_ms": 10.0}
+        said = hint_latency.together([run, run, run | {"late": 2, "p99_ms": 30.0}])
+        assert said["late"] == 2
+        assert said["p99_ms"] == 10.0
+        assert len(said["each_run"]) == 3
+
+    def test_answers_are_put_beside_the_newest_line_of_their_leg(self) -> None:
+        account = Account()
+        first, second = final("first", sent_at=time.monotonic()), final("second", leg_id=LegId("b"))
+        account.said(first)
+        account.said(second)
+        score = {"type": "score", "call_control_id": LEG, "text": "first"}
+        hint = {"type": "hint", "call_control_id": LEG, "latency_ms": 12.5, "degraded": ["neo4j"]}
+        account.hear(score | {"text": ""})
+        assert first.score_s is None
+        for message in (score, hint, hint | {"latency_ms": 99.0}, {"type": "call"}):
+            account.hear(message)
+        assert first.score_s is not None
+        assert (first.inside_ms, first.degraded) == (12.5, ("neo4j",))
+        assert second.hint_s is None
+
+    def test_nobody_says_a_line_twice(self) -> None:
+        chance = random.Random(1)  # noqa: S311
+        talks = [script(chance) for _ in range(50)]
+        assert all(len(set(lines)) == LINES for lines in talks)
+        said = [line for lines in talks for line in lines]
+        assert len(set(said)) > 0.9 * len(said)
+
+
+class TestFramePath:
+    def test_the_ratio_is_of_neighbouring_rounds(self) -> None:
+        def one(us: float) -> _report.Document:
+            return {
+                "us": us,
+                "frames": 100,
+                "lag_p99_ms": 1.0,
+                "frames_lost": 0,
+                "speech": 5,
+                "client_late_p99_ms": 0.5,
+            }
+
+        said = frame_path.summary([one(10), one(20), one(10)], [one(25), one(60), one(20)])
+        assert said["ratio_floor"] == 2.5
+        assert said["floor_us"] == 10
+        assert said["ours_us"] == 25
+        assert said["calls_per_core"] == 400
+        assert said["frames"] == 600
+
+
+class TestStreams:
+    def test_a_paced_stream_is_what_telnyx_sends_at_its_pace(self) -> None:
+        received = bytearray()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            reader = threading.Thread(target=_read_all, args=(server, received))
+            reader.start()
+            pacer = Pacer()
+            url = f"ws://127.0.0.1:{server.getsockname()[1]}/telnyx/media"
+            pacer.add(PacedStream(url, new_leg(LEG), upgrade=False))
+            pacer.run(time.monotonic() + 0.4)
+            pacer.close()
+            reader.join(timeout=2)
+        frames = _frames(bytes(received))
+        start, media = frames[1], [f for f in frames if isinstance(f, MediaFrame)]
+        assert isinstance(start, StreamStart)
+        assert start.leg_id == LEG
+        assert isinstance(frames[-1], StreamStop)
+        # two tracks of 50 a second; a busy machine sends what is missing later, never more
+        assert 20 <= len(media) <= 42
+        assert pacer.paced.frames == len(media)
+        for track in ("inbound", "outbound"):
+            chunks = [frame.chunk for frame in media if frame.track == track]
+            assert chunks == list(range(1, len(chunks) + 1))
+        assert all(len(frame.payload) == 160 for frame in media)
+
+    def test_a_server_that_goes_away_is_counted(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            url = f"ws://127.0.0.1:{server.getsockname()[1]}/telnyx/media"
+            pacer = Pacer()
+            pacer.add(PacedStream(url, new_leg(), upgrade=False))
+            server.accept()[0].close()
+            pacer.run(time.monotonic() + 0.2)
+        assert pacer.paced.lost == 1
+
+
+@pytest.mark.skipif(not _cpu.is_known(), reason="needs /proc")
+class TestCpu:
+    def test_work_shows_in_the_time_used(self) -> None:
+        pid = _cpu.family(_pid())[0]
+        before, machine = _cpu.used_s(pid), _cpu.busy_s()
+        until = time.process_time() + 0.15
+        while time.process_time() < until:
+            pass
+        assert 0.1 <= _cpu.used_s(pid) - before <= 0.5
+        assert _cpu.busy_s() > machine
+
+    def test_a_process_that_has_ended_used_nothing(self) -> None:
+        assert _cpu.used_s(2**22 + 1) == 0.0
+
+
+def _pid() -> int:
+    return int(Path("/proc/self").readlink().name)
+
+
+def _read_all(server: socket.socket, into: bytearray) -> None:
+    connection, _ = server.accept()
+    with connection:
+        while data := connection.recv(65536):
+            into += data
+
+
+def _frames(raw: bytes) -> list[object]:
+    protocol = ServerProtocol(state=State.OPEN)
+    protocol.receive_data(raw)
+    return [
+        decode_frame(bytes(frame.data))
+        for frame in protocol.events_received()
+        if isinstance(frame, Frame) and frame.opcode is Opcode.TEXT
+    ]

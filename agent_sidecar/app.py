@@ -31,6 +31,7 @@ from agent_sidecar.domain.types import Vector
 from agent_sidecar.embedded import DataFolderLock, Stack, StackUrls
 from agent_sidecar.errors import StoreUnavailable
 from agent_sidecar.front import open_front_door
+from agent_sidecar.live.admission import Admission
 from agent_sidecar.live.attaching import Attacher
 from agent_sidecar.live.call_parts import CallParts
 from agent_sidecar.live.closers import ScheduledClosers
@@ -296,6 +297,7 @@ def _registry(
             reader=parts.reader,
             weights=STARTING_WEIGHTS,
             attacher=attacher,
+            admission=Admission(lambda: parts.lag.p99_ms, settings.admission_lag_ms),
             agent=settings.agent,
             auto_attach=settings.auto_attach,
             caller_number=settings.caller_number,

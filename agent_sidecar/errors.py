@@ -23,6 +23,7 @@ SidecarError
 ├── TokenInvalid            a media socket without a right to enter: close it
 ├── RequestInvalid          a request to the front door is wrong: answer 400, name the field
 ├── CallUnknown             no such call here: answer 404
+├── Overloaded              all the calls we can carry: attach later, or elsewhere
 ├── CommandRefused          Telnyx refused a command: do not repeat it
 └── CommandUncertain        nobody knows whether a command was carried out: reconcile, never repeat
 """
@@ -123,6 +124,10 @@ class RequestInvalid(SidecarError):
 
 class CallUnknown(SidecarError):
     """No call of that id is known here."""
+
+
+class Overloaded(SidecarError):
+    """A new call would drag the live ones down; the text says when to come again."""
 
 
 class CommandRefused(SidecarError):

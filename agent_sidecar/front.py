@@ -13,6 +13,7 @@ from agent_sidecar.domain.record import Configuration
 from agent_sidecar.domain.recorded import RecordedCall
 from agent_sidecar.errors import StoreUnavailable
 from agent_sidecar.learning.ingest import IngestParts, ingest
+from agent_sidecar.live.admission import REFUSED_AT
 from agent_sidecar.live.hints import HintDesk
 from agent_sidecar.live.registry import Registry
 from agent_sidecar.ports import Projection
@@ -103,7 +104,7 @@ class StoreStatus:
     def ready(self) -> tuple[bool, Mapping[str, object]]:
         """Say whether new calls can be served: the journal decides, stores only degrade."""
         lag_ms = self._parts.lag.p99_ms
-        limit_ms = 4 * self._parts.settings.admission_lag_ms
+        limit_ms = REFUSED_AT * self._parts.settings.admission_lag_ms
         return lag_ms <= limit_ms, {"lag_p99_ms": round(lag_ms, 1), "lag_limit_ms": limit_ms}
 
     async def stores(self) -> Sequence[Mapping[str, object]]:

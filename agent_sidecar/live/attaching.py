@@ -30,14 +30,19 @@ class Attacher:
         """Return the address that lets one media stream in."""
         return f"{self._media_url()}?token={quote(token)}"
 
-    async def start(self, leg_id: LegId, token: str) -> tuple[bool, bool, tuple[Problem, ...]]:
-        """Start both at once; return whether each works, and what does not and why."""
+    async def start(
+        self, leg_id: LegId, token: str, *, text_only: Problem | None = None
+    ) -> tuple[bool, bool, tuple[Problem, ...]]:
+        """Start both at once; return whether each works, and what does not and why.
+
+        `text_only` is a reason not to start the stream at all.
+        """
         control = self.control
         if control is None:
             missing = "no Telnyx account is set: set SIDECAR_TELNYX_API_KEY, or attach passively"
             return False, False, (missing,)
         streaming, transcribing = await asyncio.gather(
-            self.start_stream(leg_id, token),
+            self.start_stream(leg_id, token) if text_only is None else _because(text_only),
             _twice(
                 "transcription_start",
                 lambda cmd: control.start_transcription(leg_id, command_id=cmd),
@@ -75,6 +80,10 @@ class Attacher:
         except (CommandRefused, CommandUncertain) as exc:
             log.warning("leg_not_asked", error=str(exc))
             return None
+
+
+async def _because(reason: Problem) -> Problem:
+    return reason
 
 
 async def _twice(name: str, send: Callable[[CommandId], Awaitable[None]]) -> Problem | None:

@@ -15,6 +15,7 @@ from agent_sidecar.domain.media import StreamStart
 from agent_sidecar.domain.record import FinalStatus
 from agent_sidecar.domain.types import AgentKind, CallId, Lead, Leg, LegId
 from agent_sidecar.errors import CallUnknown, TokenInvalid
+from agent_sidecar.live.admission import Admission
 from agent_sidecar.live.attaching import Attacher
 from agent_sidecar.live.call_parts import CallParts
 from agent_sidecar.live.directory import Directory
@@ -42,6 +43,7 @@ class RegistryParts:
     reader: Reader
     weights: Weights
     attacher: Attacher
+    admission: Admission
     agent: AgentKind
     # attach by ourselves when a leg nobody announced is answered
     auto_attach: bool
@@ -91,14 +93,22 @@ class Registry:
     # --- opening ----------------------------------------------------------------------------
 
     async def attach(self, leg_id: LegId, request: AttachRequest) -> Attached:
-        """Listen to a call that is up: its stream and transcription start, unless passive."""
-        token = new_token()
-        call = self.find(leg_id) or self._open(leg_id, request, token)
+        """Listen to a call that is up: its stream and transcription start, unless passive.
+
+        Raises `Overloaded` for a call that is not known yet.
+        """
+        token, text_only = new_token(), None
+        call = self.find(leg_id)
+        if call is None:
+            text_only = self._parts.admission.admit()
+            call = self._open(leg_id, request, token)
         self._tokens.grant(key_of(token), now=self._now(), request=None, call_id=call.call_id)
         streaming = transcribing = False
         problems: tuple[str, ...] = ()
         if not call.call.log.opened.passive:
-            streaming, transcribing, problems = await self._parts.attacher.start(leg_id, token)
+            streaming, transcribing, problems = await self._parts.attacher.start(
+                leg_id, token, text_only=text_only
+            )
         return Attached(
             call_id=call.call_id,
             leg_id=leg_id,

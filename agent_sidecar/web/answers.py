@@ -24,6 +24,7 @@ _STATUS: Final[dict[type[errors.SidecarError], int]] = {
     errors.CommandRefused: 502,
     errors.CommandUncertain: 504,
     errors.StoreUnavailable: 503,
+    errors.Overloaded: 503,
     errors.JournalFailed: 503,
     errors.EmbeddingFailed: 503,
 }

@@ -14,6 +14,7 @@ from agent_sidecar.domain.media import MediaFormat, StreamStart
 from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.record import CallRecord, Configuration
 from agent_sidecar.domain.types import CallId, Lead, LegId, Party, Vector
+from agent_sidecar.live.admission import Admission
 from agent_sidecar.live.attaching import Attacher
 from agent_sidecar.live.call_parts import CallParts
 from agent_sidecar.live.hints import HintDesk
@@ -73,6 +74,8 @@ class Shell:
     control: FakeCallControl | None = field(default_factory=FakeCallControl)
     closer: Closer = KEVIN
     caller_number: str | None = OURS
+    # how late the event loop claims to be
+    lag_ms: float = 0.0
     auto_attach: bool = False
     metrics: Metrics = field(default_factory=Metrics)
     recorded: int = 0
@@ -125,6 +128,7 @@ class Shell:
                 reader=reader(),
                 weights=STARTING_WEIGHTS,
                 attacher=self.attacher,
+                admission=Admission(lambda: self.lag_ms, 100.0),
                 agent="assistant",
                 auto_attach=self.auto_attach,
                 caller_number=self.caller_number,

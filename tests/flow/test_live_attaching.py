@@ -5,7 +5,7 @@ from structlog.testing import capture_logs
 
 from agent_sidecar.domain.events import TransferWanted
 from agent_sidecar.domain.types import CommandId, Lead, LegId
-from agent_sidecar.errors import CommandRefused, CommandUncertain
+from agent_sidecar.errors import CommandRefused, CommandUncertain, Overloaded
 from agent_sidecar.live.requests import Attached, AttachRequest
 from tests.fakes import FakeCallControl
 from tests.flow.shell import PROSPECT, Shell, running
@@ -117,3 +117,27 @@ async def test_whether_a_leg_lives_is_said_only_when_it_is_known(
         if refusal is not None:
             control_of(shell).refuses["is_alive"] = refusal
         assert await shell.attacher.is_alive(PROSPECT) is alive
+
+
+async def test_a_late_loop_takes_a_new_call_by_its_text_only():
+    async with running() as shell:
+        shell.lag_ms = 150.0
+        attached = await attach(shell)
+        assert (attached.streaming, attached.transcribing) == (False, True)
+        assert attached.problems == (
+            "the event loop is 150 ms late: this call is heard by its text only",
+        )
+        assert not control_of(shell).sent("start_stream")
+
+
+async def test_a_very_late_loop_refuses_new_calls_and_keeps_the_known_ones():
+    async with running() as shell:
+        known = await attach(shell)
+        shell.lag_ms = 500.0
+        again = await attach(shell)
+        assert again.call_id == known.call_id
+        assert again.streaming
+        with pytest.raises(Overloaded, match="no new call until it is below 400 ms"):
+            await shell.registry.attach(
+                LegId("another"), AttachRequest(lead=Lead(), agent=None, passive=True)
+            )

@@ -9,7 +9,7 @@ journal, and the next start takes it up again.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import NoReturn
@@ -29,8 +29,8 @@ from agent_sidecar.domain.playbook import Closer, Playbook
 from agent_sidecar.domain.record import Configuration
 from agent_sidecar.domain.types import Vector
 from agent_sidecar.embedded import DataFolderLock, Stack, StackUrls
-from agent_sidecar.errors import StoreUnavailable
-from agent_sidecar.front import open_front_door
+from agent_sidecar.errors import SidecarError, StoreUnavailable
+from agent_sidecar.front import check_port, open_front_door
 from agent_sidecar.live.admission import Admission
 from agent_sidecar.live.attaching import Attacher
 from agent_sidecar.live.call_parts import CallParts
@@ -39,8 +39,10 @@ from agent_sidecar.live.hints import HintDesk
 from agent_sidecar.live.hub import Hub
 from agent_sidecar.live.messages import call_message
 from agent_sidecar.live.registry import Registry, RegistryParts
+from agent_sidecar.live.telling import alone
 from agent_sidecar.live.transfer import TransferParts
 from agent_sidecar.live.warm import WarmCopy
+from agent_sidecar.ports import Projection
 from agent_sidecar.resume import resume_calls
 from agent_sidecar.settings import Settings
 from agent_sidecar.stores import Stores, open_stores, servers_needed
@@ -51,6 +53,8 @@ log = structlog.get_logger()
 
 # how often the warm copy of the evidence is read anew
 REFRESH_S = 30.0
+# how long a store may take for its schema at the start, before the service goes on without
+MIGRATE_S = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +108,12 @@ async def open_stack(settings: Settings) -> AsyncIterator[StackUrls | None]:
 @asynccontextmanager
 async def open_service(settings: Settings) -> AsyncIterator[Service]:
     """Run the whole service until the block ends."""
+    # what is wrong in a file should not be found after servers have started
+    playbook = read_playbook(settings.playbook)
+    check_port(settings)
     async with AsyncExitStack() as exits:
         urls = await exits.enter_async_context(open_stack(settings))
-        parts = await _open_parts(settings, urls, exits)
+        parts = await _open_parts(settings, urls, playbook, exits)
         control = _control(settings, exits)
         tasks = await exits.enter_async_context(_background())
         relay = Relay(
@@ -129,10 +136,11 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         call_parts = _call_parts(parts, desk)
         registry = _registry(parts, call_parts, relay, attacher, tasks)
         tasks.create_task(parts.lag.run(), name="lag")
-        tasks.create_task(_keep_warm(parts, warm), name="warm")
-        tasks.create_task(_store_playbook(parts), name="playbook")
+        tasks.create_task(alone(_keep_warm(parts, warm)), name="warm")
+        tasks.create_task(alone(_index_playbook(parts)), name="playbook")
+        tasks.create_task(alone(_load_closers(parts)), name="closers")
         tasks.create_task(relay.run(), name="relay")
-        tasks.create_task(parts.closers.run(), name="leases")
+        tasks.create_task(alone(parts.closers.run()), name="leases")
         exits.push_async_callback(_drain, settings, registry, relay)
         await resume_calls(parts.journal, registry, attacher, settings.resume_s, tasks)
         address.port = await exits.enter_async_context(
@@ -173,11 +181,12 @@ def _stop() -> NoReturn:
     raise _Stop
 
 
-async def _open_parts(settings: Settings, urls: StackUrls | None, exits: AsyncExitStack) -> Parts:
+async def _open_parts(
+    settings: Settings, urls: StackUrls | None, playbook: Playbook, exits: AsyncExitStack
+) -> Parts:
     clock = SystemClock()
     journal = await SqliteJournal.open(settings.data_dir / "journal.sqlite3", clock=clock)
     exits.push_async_callback(journal.aclose)
-    playbook = read_playbook(settings.playbook)
     folder = await asyncio.to_thread(
         ensure_model,
         settings.models,
@@ -210,14 +219,26 @@ async def _open_parts(settings: Settings, urls: StackUrls | None, exits: AsyncEx
 
 async def _migrate(stores: Stores) -> None:
     """Bring schemas up to date; a store that is down now is migrated by `migrate` or a restart."""
-    for projection in stores.projections:
-        try:
+    async with asyncio.TaskGroup() as tasks:
+        for projection in stores.projections:
+            tasks.create_task(_migrate_one(projection), name=f"migrate:{projection.store}")
+
+
+async def _migrate_one(projection: Projection) -> None:
+    try:
+        async with asyncio.timeout(MIGRATE_S):
             applied = await projection.migrate()
-        except StoreUnavailable as exc:
-            log.warning("store_not_migrated", store=projection.store, error=str(exc))
-        else:
-            if applied:
-                log.info("schema_migrated", store=projection.store, applied=list(applied))
+    except (StoreUnavailable, TimeoutError) as exc:
+        what_to_do = "start it, then run `agent-sidecar migrate`"
+        log.warning(
+            "store_not_migrated",
+            store=projection.store,
+            error=str(exc) or "no answer in time",
+            what_to_do=what_to_do,
+        )
+    else:
+        if applied:
+            log.info("schema_migrated", store=projection.store, applied=list(applied))
 
 
 async def _vectors(embedder: OnnxEmbedder, playbook: Playbook) -> Mapping[str, Vector]:
@@ -330,21 +351,32 @@ async def _keep_warm(parts: Parts, warm: WarmCopy) -> None:
     while True:
         try:
             warm.remember(await parts.stores.evidence.everything())
-        except StoreUnavailable as exc:
+        except SidecarError as exc:
             log.warning("evidence_not_read", error=str(exc))
         await asyncio.sleep(REFRESH_S)
 
 
-async def _store_playbook(parts: Parts) -> None:
-    """Keep the playbook's texts and closers in the stores; tried until they take them."""
-    pause_s = 1.0
+async def _index_playbook(parts: Parts) -> None:
+    """Keep the playbook's texts in the vector store."""
     vectors = await _vectors(parts.embedder, parts.playbook)
+    await _until_taken(
+        "playbook_not_indexed", lambda: parts.stores.index.load(parts.playbook, vectors)
+    )
+
+
+async def _load_closers(parts: Parts) -> None:
+    """Keep the playbook's closers where the store has none of its own."""
+    await _until_taken("closers_not_stored", lambda: parts.closers.load(parts.playbook.closers))
+
+
+async def _until_taken(name: str, store: Callable[[], Awaitable[None]]) -> None:
+    """Try until the store takes it, less and less often."""
+    pause_s = 1.0
     while True:
         try:
-            await parts.closers.load(parts.playbook.closers)
-            await parts.stores.index.load(parts.playbook, vectors)
-        except StoreUnavailable as exc:
-            log.warning("playbook_not_stored", error=str(exc), again_in_s=pause_s)
+            await store()
+        except SidecarError as exc:
+            log.warning(name, error=str(exc), again_in_s=pause_s)
             await asyncio.sleep(pause_s)
             pause_s = min(60.0, 2 * pause_s)
         else:

@@ -113,7 +113,9 @@ def _add_replay(commands: "_Commands[argparse.ArgumentParser]") -> None:
     replay.add_argument("file", type=Path, help="recorded calls, JSON Lines, one call a line")
     replay.add_argument("--limit", type=_count, help="play only the first N calls")
     replay.add_argument("--speed", type=_positive, default=1.0, help="times real time (default 1)")
-    replay.add_argument("--url", help="the front door of a service elsewhere, http://HOST:PORT")
+    replay.add_argument(
+        "--url", type=_url, help="the front door of a service elsewhere, http://HOST:PORT"
+    )
     replay.add_argument("--concurrency", type=_count, default=50, help="calls at once (default 50)")
     replay.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
@@ -167,14 +169,22 @@ def _add_files(commands: "_Commands[argparse.ArgumentParser]") -> None:
 
 
 def _positive(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value <= 1000:
-        raise argparse.ArgumentTypeError(f"{text} must be above 0 and at most 1000")
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0, at most 1000")
     return value
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be 1 or more")
-    return value
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, 1 or more")
+    return int(text)
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(f"{text!r} must begin with http:// or https://")
+    return text

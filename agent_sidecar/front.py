@@ -1,6 +1,7 @@
 """Opens the front door on what the service is made of."""
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -11,12 +12,13 @@ from agent_sidecar.adapters.telnyx_signature import SignatureCheck
 from agent_sidecar.adapters.telnyx_wire import decode_frame, decode_webhook
 from agent_sidecar.domain.record import Configuration
 from agent_sidecar.domain.recorded import RecordedCall
-from agent_sidecar.errors import StoreUnavailable
+from agent_sidecar.errors import PortInUse, StoreUnavailable
 from agent_sidecar.learning.ingest import IngestParts, ingest
 from agent_sidecar.live.admission import REFUSED_AT
 from agent_sidecar.live.hints import HintDesk
 from agent_sidecar.live.registry import Registry
 from agent_sidecar.ports import Projection
+from agent_sidecar.settings import Settings
 from agent_sidecar.web.server import FrontDoor, FrontDoorParts
 from agent_sidecar.wrapup.relay import Relay
 from agent_sidecar.wrapup.verify import verify
@@ -25,6 +27,21 @@ if TYPE_CHECKING:
     from agent_sidecar.app import Parts
 
 PING_S = 2.0
+
+
+def check_port(settings: Settings) -> None:
+    """Raise `PortInUse` before anything is started for a service that could not listen."""
+    if settings.port == 0:
+        return
+    try:
+        with socket.create_connection((settings.host, settings.port), timeout=0.5):
+            pass
+    except OSError:
+        return  # nobody listens; whether we may, the front door finds out
+    raise PortInUse(
+        f"port {settings.port} of {settings.host} is in use: stop what listens there, or set"
+        " SIDECAR_PORT to another (0 takes a free one)"
+    )
 
 
 @asynccontextmanager

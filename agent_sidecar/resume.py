@@ -34,7 +34,7 @@ async def resume_calls(
             )
             continue
         if call is None:
-            await journal.discard(open_call.call_id)
+            # its events stay in the journal: nothing that was acknowledged is thrown away
             continue
         log.info("call_taken_up", call_id=call.call_id, events=len(open_call.events))
         work = alone(_resume(call, open_call, registry, attacher, resume_s))

@@ -37,6 +37,10 @@ Engine = Literal[
 Tracks = Literal["inbound", "outbound", "both"]
 
 
+# engines whose lines carry `transcription_track`; of others nobody may guess the speaker
+_NAME_TRACKS = frozenset({"Telnyx", "B"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transcription:
     """How calls are transcribed: who does it, with what options, and whose voice."""
@@ -55,14 +59,17 @@ class Transcription:
                 f"SIDECAR_TRANSCRIPTION_ENGINE is {engine!r}; Telnyx knows"
                 f" {', '.join(get_args(Engine))}"
             ) from None
-        if config is None:
-            return cls(engine=known, tracks=tracks)
         try:
-            options = msgspec.json.decode(config, type=dict[str, object])
+            options = msgspec.json.decode(config, type=dict[str, object]) if config else None
         except msgspec.DecodeError as exc:
             raise SettingsInvalid(
                 f"SIDECAR_TRANSCRIPTION_CONFIG must be a JSON object: {exc}"
             ) from exc
+        if tracks != "inbound" and known not in _NAME_TRACKS:
+            raise SettingsInvalid(
+                f"SIDECAR_TRANSCRIPTION_TRACKS is {tracks!r}, but the engine {engine} does not say"
+                f" whose words a line is: set it to inbound, or use the engine Telnyx"
+            )
         return cls(engine=known, config=options, tracks=tracks)
 
 

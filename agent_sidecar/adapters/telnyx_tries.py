@@ -167,6 +167,8 @@ def _verdict(name: str, answers: Sequence[_Answer[Result]]) -> Result:
         raise refused
     if refused is not None:
         doubts.append(str(refused))
+    if not is_open:
+        raise CommandRefused(f"{name} was never carried out: {'; '.join(doubts)}")
     raise CommandUncertain(f"nobody knows whether {name} was carried out: {'; '.join(doubts)}")
 
 

@@ -34,8 +34,9 @@ class Borrowed:
 async def borrowed_stores(settings: Settings) -> AsyncIterator[Borrowed]:
     """Open everything of the data folder; starts the embedded servers when nobody else does."""
     async with AsyncExitStack() as exits:
-        service_runs = find_running(settings) is not None
         urls: StackUrls | None = running_stack(settings.data_dir)
+        # a service that starts or stops answers nobody, and owns the folder all the same
+        service_runs = find_running(settings) is not None or urls is not None
         if not service_runs and urls is None:
             with screen.status("starting the data folder's servers"):
                 urls = await exits.enter_async_context(open_stack(settings))

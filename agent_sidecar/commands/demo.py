@@ -51,7 +51,7 @@ async def _demo(settings: Settings, *, speed: float, keep: bool) -> int:
             view.started(service.url, await door.stores())
             await _learn_history(door, view)
             done = await _play(door, stub, signer, view, speed)
-            view.where_to_look(service.url, settings.data_dir)
+            view.where_to_look(service.url, settings.data_dir, keep=keep)
             if keep:
                 await _wait_for_end(view, service)
         view.stopped()

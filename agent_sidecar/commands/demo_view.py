@@ -61,7 +61,8 @@ class DemoView:
         paper.print(f"[green]ready[/]  evidence from {calls} earlier calls ({how})")
         paper.print(
             f"\nMaria filled in a form; our agent calls her (speed {self._speed:g})."
-            "  Engagement goes from 0 (lost) to 100 (keen).\n"
+            "  Engagement goes from 0 (lost) to 100 (keen); the\ncall's score moves 40 % of the way"
+            " to what each line of hers is worth.\n"
         )
 
     def tell(self, event: told.Progress) -> None:
@@ -94,15 +95,18 @@ class DemoView:
         for difference in report.differences:
             paper.print(f"  [red]{escape(str(difference))}[/]")
 
-    def where_to_look(self, url: str, data_dir: Path) -> None:
+    def where_to_look(self, url: str, data_dir: Path, *, keep: bool) -> None:
         """Say what to try next."""
         paper.print("\n[bold]Where to look next[/]")
         table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
         table.add_row("the service's log", str(data_dir / "logs" / "service.log"))
         table.add_row("everything it keeps", str(data_dir))
-        table.add_row("real conversations", "agent-sidecar replay FILE --speed 20")
-        table.add_row("your own Telnyx account", "agent-sidecar serve (README, “Real servers”)")
-        table.add_row("while it runs (--keep)", f"curl {url}/v1/calls")
+        table.add_row("recorded calls", ".venv/bin/agent-sidecar replay FILE --speed 20")
+        table.add_row("a real Telnyx account", ".venv/bin/agent-sidecar serve; see README.md")
+        if keep:
+            table.add_row("while it runs", f"curl {url}/v1/calls")
         paper.print(table)
 
     def kept(self, url: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from rich.table import Table
+from rich.text import Text
 
 from agent_sidecar.adapters.model_prepare import ensure_model
 from agent_sidecar.adapters.onnx_embedder import OnnxEmbedder
@@ -53,7 +54,8 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
             if finding.is_advice
             else "[red]no[/]"
         )
-        table.add_row(mark, finding.part, finding.text)
+        # as it is: what looks like markup in a path or a message is none
+        table.add_row(mark, finding.part, Text(finding.text))
     paper.print(table)
     return 0 if well else 1
 

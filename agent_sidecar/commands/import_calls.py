@@ -9,6 +9,7 @@ from agent_sidecar.adapters.recorded_calls import read_recorded_calls
 from agent_sidecar.commands.running import service_for
 from agent_sidecar.commands.terminal import out_json, paper, screen
 from agent_sidecar.domain.recorded import RecordedCall
+from agent_sidecar.errors import RecordedCallInvalid
 from agent_sidecar.settings import Settings
 from agent_sidecar.simulator.front_door import FrontDoor
 
@@ -16,6 +17,8 @@ from agent_sidecar.simulator.front_door import FrontDoor
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Import a file; calls that are known already are left alone."""
     calls = list(read_recorded_calls(arguments.file, limit=arguments.limit))
+    if not calls:
+        raise RecordedCallInvalid(f"{arguments.file}: holds no call; one JSON object a line")
     strategies = {s.strip() for s in (arguments.strategies or "").split(",") if s.strip()}
     new = asyncio.run(_import(settings, calls, strategies))
     if arguments.json:

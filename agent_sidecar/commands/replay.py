@@ -15,6 +15,7 @@ from agent_sidecar.commands.running import service_for
 from agent_sidecar.commands.terminal import out_json, paper, screen
 from agent_sidecar.domain.recorded import RecordedCall
 from agent_sidecar.domain.types import STORES
+from agent_sidecar.errors import RecordedCallInvalid
 from agent_sidecar.settings import Settings
 from agent_sidecar.simulator import progress as told
 from agent_sidecar.simulator.front_door import FrontDoor
@@ -27,6 +28,8 @@ from agent_sidecar.simulator.signing import WebhookSigner
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Replay a file; 0 when every call is in every store and the stores agree."""
     calls = list(read_recorded_calls(arguments.file, limit=arguments.limit))
+    if not calls:
+        raise RecordedCallInvalid(f"{arguments.file}: holds no call; one JSON object a line")
     report = asyncio.run(_replay(settings, arguments, calls))
     if arguments.json:
         out_json(report.document())
@@ -68,7 +71,14 @@ async def _front_door(
     if url is not None:
         yield url
         return
-    async with service_for(settings, {"SIDECAR_TELNYX_PUBLIC_KEY": signer.public_key}) as found:
+    ours: dict[str, str | None] = {
+        "SIDECAR_TELNYX_PUBLIC_KEY": signer.public_key,
+        # what is played must not reach anybody who takes it for real
+        "SIDECAR_FORWARD_URL": None,
+        "SIDECAR_AUTO_ATTACH": None,
+        "SIDECAR_TELNYX_API_KEY": None,
+    }
+    async with service_for(settings, ours) as found:
         yield found
 
 

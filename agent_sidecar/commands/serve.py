@@ -37,7 +37,7 @@ async def _serve(settings: Settings) -> int:
         if signals == 1:
             complain("stopping: finishing calls that hung up, delivering (again to hurry)")
             stop.set()
-        else:
+        elif signals == 2:  # a third must not break off the clean-up of the second
             complain("hurrying: what is not delivered stays in the journal")
             serving.cancel("told twice to stop")
 

@@ -51,6 +51,7 @@ async def ingest(recorded: RecordedCall, parts: IngestParts) -> bool:
     """
     if await parts.journal.record(CallId(recorded.call_id)) is not None:
         return False
+    _check_status(recorded)
     lead = await _stored_lead(recorded.lead, parts.leads)
     vectors = await parts.embedder.embed([segment.text for segment in recorded.segments])
     await parts.journal.commit(make_imported(recorded, lead, vectors, parts))
@@ -97,21 +98,28 @@ def make_imported(
     return call.record(parts.configuration)
 
 
+def _check_status(recorded: RecordedCall) -> None:
+    status = recorded.outcome.final_status
+    if status is not None and status not in STATUSES:
+        raise RecordedCallInvalid(
+            f"call {recorded.call_id}: outcome.final_status: {status!r} is none of"
+            f" {', '.join(STATUSES)}"
+        )
+
+
 def _take_outcome(recorded: RecordedCall, call: Call, at: datetime) -> None:
     """Take the file's word on how the call ended; `success` means qualified."""
     outcome = recorded.outcome
     if outcome.final_status is None and outcome.success is None:
         return
-    status = outcome.final_status or "unknown"
-    if status not in STATUSES:
-        raise RecordedCallInvalid(
-            f"call {recorded.call_id}: outcome.final_status: {status!r} is none of"
-            f" {', '.join(STATUSES)}"
-        )
-    call.receive(ev.OutcomePosted(at=at, final_status=STATUSES[status], qualified=outcome.success))
+    status = STATUSES[outcome.final_status or "unknown"]
+    call.receive(ev.OutcomePosted(at=at, final_status=status, qualified=outcome.success))
 
 
 async def _stored_lead(lead: Lead, leads: Leads) -> Lead:
+    if not (lead.lead_id or lead.external_id or lead.phone or lead.email):
+        # nobody can be found again by less: the relay makes one lead for the call
+        return lead
     try:
         return await leads.find_or_create(lead)
     except StoreUnavailable:

@@ -71,23 +71,17 @@ class Attacher:
             except (CommandRefused, CommandUncertain) as exc:
                 log.info("stop_not_confirmed", error=str(exc))
 
-    async def is_alive(self, leg_id: LegId) -> bool | None:
-        """Ask whether the leg still lives; None: nobody knows."""
-        if self.control is None:
-            return None
-        try:
-            return await self.control.is_alive(leg_id)
-        except (CommandRefused, CommandUncertain) as exc:
-            log.warning("leg_not_asked", error=str(exc))
-            return None
-
 
 async def _because(reason: Problem) -> Problem:
     return reason
 
 
 async def _twice(name: str, send: Callable[[CommandId], Awaitable[None]]) -> Problem | None:
-    """Send a command, once more when it fails; the same id, so that it is carried out once."""
+    """Send a command, once more when it fails.
+
+    With the same id when the first may have worked, so that it is carried out once; with another
+    when it was refused, since a known id would be ignored and answered as if all were well.
+    """
     command_id = _new_command()
     problem = ""
     for attempt in (1, 2):
@@ -95,6 +89,7 @@ async def _twice(name: str, send: Callable[[CommandId], Awaitable[None]]) -> Pro
             await send(command_id)
         except CommandRefused as exc:
             problem = f"{name} was refused: {exc}"
+            command_id = _new_command()
         except CommandUncertain as exc:
             problem = f"{name} may not have worked, its answer never came: {exc}"
         else:

@@ -28,7 +28,7 @@ from agent_sidecar.live.requests import Attached, AttachRequest, StreamGrant
 from agent_sidecar.live.strangers import Strangers, is_identified, lead_of, our_number
 from agent_sidecar.live.telling import Teller, alone
 from agent_sidecar.live.tokens import Tokens, key_of, new_token
-from agent_sidecar.live.transfer import Transfer, TransferParts
+from agent_sidecar.live.transfer import CLIENT_STATE, Transfer, TransferParts
 from agent_sidecar.ports import OpenCall, ReceivedWebhook, TelephonyEvent
 
 log = structlog.get_logger()
@@ -95,13 +95,18 @@ class Registry:
     async def attach(self, leg_id: LegId, request: AttachRequest) -> Attached:
         """Listen to a call that is up: its stream and transcription start, unless passive.
 
-        Raises `Overloaded` for a call that is not known yet.
+        Raises `Overloaded` or `JournalFailed` for a call that is not known yet.
         """
         token, text_only = new_token(), None
         call = self.find(leg_id)
         if call is None:
             text_only = self._parts.admission.admit()
-            call = self._open(leg_id, request, token)
+            call, kept = self._open(leg_id, request, token)
+            # lines that are acknowledged later must find their call after a crash
+            await asyncio.shield(kept)
+        elif is_identified(request.lead) and not is_identified(call.call.log.lead):
+            await asyncio.shield(call.feed(ev.LeadKnown(at=call.now(), lead=request.lead)))
+            call.find_lead()
         self._tokens.grant(key_of(token), now=self._now(), request=None, call_id=call.call_id)
         streaming = transcribing = False
         problems: tuple[str, ...] = ()
@@ -153,7 +158,7 @@ class Registry:
             )
         if call is None:
             request = self._tokens.request_of(token) or AttachRequest(lead=Lead(), agent=None)
-            call = self._open(start.leg_id, request, token, start)
+            call, _ = self._open(start.leg_id, request, token, start)
         self._tokens.bind(token, call.call_id)
         if call.stream is not None:
             call.stream.end("a newer stream took over")
@@ -186,8 +191,7 @@ class Registry:
     def receive(self, event: TelephonyEvent, webhook: ReceivedWebhook) -> Awaitable[None]:
         """Tell the event's call now; what is returned ends when everything of it is on disk."""
         kept = self._teller.receive(event, webhook)
-        is_new = event.kind == "answered" and event.leg_id is not None and self._parts.auto_attach
-        if is_new and event.leg_id is not None and self._directory.owner(event.leg_id) is None:
+        if self._is_to_attach(event) and event.leg_id is not None:
             work = alone(self._auto_attach(event.leg_id))
             self._parts.tasks.create_task(work, name=f"attach:{event.leg_id}")
         return kept
@@ -209,6 +213,20 @@ class Registry:
         found = await self.finished(name)
         return found or {}
 
+    def _is_to_attach(self, event: TelephonyEvent) -> bool:
+        """Say whether this is a prospect's leg that was answered and nobody announced."""
+        if not self._parts.auto_attach or event.kind != "answered" or event.leg_id is None:
+            return False
+        if self._directory.owner(event.leg_id) or event.client_state.startswith(CLIENT_STATE):
+            return False
+        session = event.call_session_id
+        # another leg of a call that we have: its agent, or a closer
+        return session is None or not any(
+            leg.call_session_id == session
+            for call in self._directory.live
+            for leg in call.call.log.legs.values()
+        )
+
     # --- within -----------------------------------------------------------------------------
 
     def _now(self) -> datetime:
@@ -220,7 +238,8 @@ class Registry:
         request: AttachRequest,
         token: str,
         start: StreamStart | None = None,
-    ) -> LiveCall:
+    ) -> "tuple[LiveCall, asyncio.Future[list[None]]]":
+        """Return the new call, and what is done when its first events are on disk."""
         seen = self._strangers.take(leg_id)
         at = request.started_at or (seen.at if seen else self._now())
         opened = ev.CallOpened(
@@ -235,7 +254,7 @@ class Registry:
             our_number=our_number(seen, start),
         )
         call = self._new(opened)
-        call.feed(opened)
+        kept = [call.feed(opened)]
         self._directory.bind(leg_id, call, "prospect")
         session = seen.call_session_id if seen else start.call_session_id if start else None
         leg = Leg(
@@ -244,12 +263,15 @@ class Registry:
             call_leg_id=seen.call_leg_id if seen else None,
             call_session_id=session,
         )
-        call.feed(ev.LegJoined(at=at, leg=leg, answered=seen is None or seen.kind == "answered"))
+        answered = seen is None or seen.kind == "answered"
+        kept.append(call.feed(ev.LegJoined(at=at, leg=leg, answered=answered)))
+        opening = asyncio.gather(*kept)
+        opening.add_done_callback(_look)
         if is_identified(opened.lead):
             call.find_lead()
         self._own(call)
         self._publish_open(call)
-        return call
+        return call, opening
 
     def _new(self, opened: ev.CallOpened) -> LiveCall:
         call = LiveCall(
@@ -304,3 +326,8 @@ class Registry:
             external_id=call.call.log.opened.external_id,
         )
         self._parts.call.publisher.publish(call.call_id, message)
+
+
+def _look(kept: "asyncio.Future[list[None]]") -> None:
+    if not kept.cancelled() and (error := kept.exception()) is not None:
+        log.error("call_not_kept", error=str(error))

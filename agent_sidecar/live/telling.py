@@ -7,6 +7,8 @@ its record; legs of nobody's call are remembered for a later attach.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
+from datetime import timedelta
 
 import structlog
 
@@ -21,6 +23,11 @@ from agent_sidecar.live.transfer import CLIENT_STATE, TransferParts
 from agent_sidecar.ports import Journal, ReceivedWebhook, TelephonyEvent
 
 log = structlog.get_logger()
+
+# how far ahead of our clock a provider's may be
+AHEAD = timedelta(minutes=1)
+# what is played faster than it was spoken runs ahead
+PLAYED_AHEAD = timedelta(days=1)
 
 
 class Teller:
@@ -47,6 +54,9 @@ class Teller:
             self._meet_stranger(event)
             return self._journal.receive(webhook)
         call, party = owner
+        # a time that cannot be would stop the call's clock for good
+        ahead = AHEAD if call.call.log.opened.source == "live" else PLAYED_AHEAD
+        event = replace(event, at=min(event.at, webhook.received_at + ahead))
         is_late = call.call.is_closed
         told = self._tell(event, call, party)
         if is_late:

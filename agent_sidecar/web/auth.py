@@ -1,6 +1,7 @@
 """Who may use the API: one token for every `/v1` route and socket, when one is set."""
 
 import hmac
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
@@ -26,8 +27,8 @@ def check_token(api_token: str | None, public_url: str | None, metrics: Metrics)
                 if not _is_from_here(request, public_url):
                     metrics.count("requests_refused", "origin")
                     raise web.HTTPForbidden(
-                        text="a web page of another origin may not use this API: set"
-                        " SIDECAR_API_TOKEN and give it the token"
+                        text="without an API token only this machine may use this API, and no"
+                        " web page of another origin: set SIDECAR_API_TOKEN and give it"
                     )
             elif not _has_token(request, api_token):
                 metrics.count("requests_refused", "api_token")
@@ -65,10 +66,20 @@ def _is_from_here(request: web.Request, public_url: str | None) -> bool:
     """Without a token, any page that a browser on this machine shows could reach a loopback port.
 
     Browsers name the page's origin on sockets and on requests that change something; programs do
-    not.
+    not. The host that is asked for must be this machine, or a name that leads here would do.
     """
+    public = urlsplit(public_url).netloc if public_url else None
+    if request.host != public and not _is_loopback(request.host):
+        return False
     origin = request.headers.get(hdrs.ORIGIN)
-    if origin is None:
+    return origin is None or urlsplit(origin).netloc in {request.host, public}
+
+
+def _is_loopback(host: str) -> bool:
+    name = urlsplit(f"//{host}").hostname or ""
+    if name == "localhost":
         return True
-    hosts = {request.host} | ({urlsplit(public_url).netloc} if public_url else set())
-    return urlsplit(origin).netloc in hosts
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -323,10 +323,10 @@ async def test_two_tries_without_an_answer_are_uncertain_in_bounded_time(
     assert len(stub.requests) == 2
 
 
-async def test_nobody_listening_is_uncertain_too(stub: Stub):
+async def test_what_never_left_us_was_certainly_not_carried_out(stub: Stub):
     account = Account(api_key="KEY", base_url="http://127.0.0.1:1/v2")
     control = TelnyxControl(account, patience=PATIENCE)
-    with pytest.raises(CommandUncertain, match="hangup"):
+    with pytest.raises(CommandRefused, match="hangup was never carried out"):
         await control.hang_up(LEG, command_id=COMMAND)
     await control.aclose()
 

@@ -5,7 +5,7 @@ from structlog.testing import capture_logs
 
 from agent_sidecar.domain.events import TransferWanted
 from agent_sidecar.domain.types import CommandId, Lead, LegId
-from agent_sidecar.errors import CommandRefused, CommandUncertain, Overloaded
+from agent_sidecar.errors import CommandRefused, CommandUncertain, JournalFailed, Overloaded
 from agent_sidecar.live.requests import Attached, AttachRequest
 from tests.fakes import FakeCallControl
 from tests.flow.shell import PROSPECT, Shell, running
@@ -79,7 +79,6 @@ async def test_without_an_account_the_call_is_known_but_nothing_starts():
         assert not attached.streaming
         assert "SIDECAR_TELNYX_API_KEY" in attached.problems[0]
         await shell.registry.detach(PROSPECT)
-        assert await shell.attacher.is_alive(PROSPECT) is None
         assert await shell.attacher.start_stream(PROSPECT, "t") == "no Telnyx account is set"
 
 
@@ -106,19 +105,6 @@ async def test_a_passive_call_sends_no_command_ever():
         assert control_of(shell).commands == []
 
 
-@pytest.mark.parametrize(
-    ("refusal", "alive"),
-    [(None, True), (CommandRefused("401"), None), (CommandUncertain("?"), None)],
-)
-async def test_whether_a_leg_lives_is_said_only_when_it_is_known(
-    refusal: Exception | None, alive: bool | None
-):
-    async with running(Shell(control=FakeCallControl(alive=[PROSPECT]))) as shell:
-        if refusal is not None:
-            control_of(shell).refuses["is_alive"] = refusal
-        assert await shell.attacher.is_alive(PROSPECT) is alive
-
-
 async def test_a_late_loop_takes_a_new_call_by_its_text_only():
     async with running() as shell:
         shell.lag_ms = 150.0
@@ -141,3 +127,21 @@ async def test_a_very_late_loop_refuses_new_calls_and_keeps_the_known_ones():
             await shell.registry.attach(
                 LegId("another"), AttachRequest(lead=Lead(), agent=None, passive=True)
             )
+
+
+async def test_a_call_that_is_not_on_disk_is_not_acknowledged():
+    async with running() as shell:
+        shell.journal.fails_with = JournalFailed("disk full")
+        with pytest.raises(JournalFailed):
+            await attach(shell)
+        shell.journal.fails_with = None
+
+
+async def test_what_is_known_of_the_lead_later_completes_the_call():
+    async with running() as shell:
+        await attach(shell)
+        lead = Lead(phone="+13125550123", first_name="Ann")
+        again = await shell.registry.attach(PROSPECT, AttachRequest(lead=lead, agent=None))
+        await asyncio.sleep(1)
+        assert shell.call().call_id == again.call_id
+        assert shell.call().call.log.lead.first_name == "Ann"

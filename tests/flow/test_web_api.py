@@ -88,6 +88,14 @@ async def test_machines_need_no_token(path: str):
         assert answer.status == 200
 
 
+async def test_without_a_token_a_foreign_name_for_this_machine_opens_nothing():
+    evil = {"Host": "evil.example:18471", "Origin": "http://evil.example:18471"}
+    async with open_house(public_url="https://sidecar.example.com") as house:
+        refused = await house.ask("GET", "/v1/calls", headers=evil)
+        ours = await house.ask("GET", "/v1/calls", headers={"Host": "sidecar.example.com"})
+    assert (refused[0], ours[0]) == (403, 200)
+
+
 async def test_without_a_token_other_peoples_web_pages_stay_outside():
     async with open_house(public_url="https://us.example") as house:
         for origin, status in (

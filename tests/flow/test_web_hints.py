@@ -179,7 +179,8 @@ async def test_a_client_that_does_not_read_holds_up_no_stop():
     async with open_house() as house:
         reader, writer = await asyncio.open_connection("127.0.0.1", house.port, limit=1)
         writer.write(
-            b"GET /v1/hints HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"GET /v1/hints HTTP/1.1\r\nHost: localhost\r\n"
+            b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
         await eventually(lambda: bool(house.hub._subscriptions))

@@ -1,4 +1,4 @@
-"""The real service as a child process; some tests share one, others have a data folder of their own."""
+"""The real service as a child process: one that tests share, or a data folder for each."""
 
 import socket
 import tempfile

@@ -1,4 +1,4 @@
-"""One leg of a call as Telnyx tells of it, written from its documents: signed webhooks and frames."""
+"""One leg of a call as Telnyx tells of it, by its documents: signed webhooks and frames."""
 
 import json
 import time
@@ -88,7 +88,9 @@ class Phone:
             }
         ).encode()
 
-    async def post(self, body: bytes, *, signed_with: WebhookSigner | None = None) -> tuple[int, Any]:
+    async def post(
+        self, body: bytes, *, signed_with: WebhookSigner | None = None
+    ) -> tuple[int, Any]:
         """Sign and post a body."""
         headers = (signed_with or self._signer).headers(body, timestamp=int(time.time()))
         return await self._api.send("POST", "/telnyx/webhooks", body=body, headers=headers)
@@ -104,9 +106,7 @@ def start_frame(leg_id: str, *, encoding: str = "PCMU", sample_rate: int = 8000)
     """Return the frame that names the call and the codec."""
     media_format = {"encoding": encoding, "sample_rate": sample_rate, "channels": 1}
     start = {"call_control_id": leg_id, "media_format": media_format}
-    return json.dumps(
-        {"event": "start", "sequence_number": "1", "stream_id": "S1", "start": start}
-    )
+    return json.dumps({"event": "start", "sequence_number": "1", "stream_id": "S1", "start": start})
 
 
 def media_frame(chunk: int, payload: bytes = b"\xff" * 160) -> str:

@@ -1,4 +1,4 @@
-"""The real thing as child processes on one data folder: `serve`, and any other command beside it."""
+"""The real thing as child processes on one data folder: `serve`, and commands beside it."""
 
 import json
 import os
@@ -38,6 +38,8 @@ class Sidecar:
 
     def __init__(self, folder: Path, models: Path, **settings: str) -> None:
         self.folder = folder
+        # all children share it: where nobody may write byte code, each would compile for seconds
+        self._byte_code = models.parent / "byte-code"
         self.settings: dict[str, str] = {"MODELS_DIR": str(models), "PORT": "0", **settings}
         self._process: subprocess.Popen[bytes] | None = None
         self._commands: list[subprocess.Popen[str]] = []
@@ -64,7 +66,7 @@ class Sidecar:
     def start(self, **settings: str) -> str:
         """Run `serve` until it says that it is ready; return its URL."""
         with self.log_file.open("ab") as log:
-            self._process = process = subprocess.Popen(
+            self._process = process = subprocess.Popen(  # noqa: S603  # our own program
                 _command("serve"), cwd=ROOT, env=self._environment(settings), stdout=log, stderr=log
             )
         give_up_at = time.monotonic() + START_S
@@ -138,7 +140,7 @@ class Sidecar:
 
     def run(self, *arguments: str, **settings: str) -> Finished:
         """Run a command to its end."""
-        finished = subprocess.run(
+        finished = subprocess.run(  # noqa: S603  # our own program
             _command(*arguments),
             cwd=ROOT,
             env=self._environment(settings),
@@ -151,7 +153,7 @@ class Sidecar:
 
     def open(self, *arguments: str) -> "subprocess.Popen[str]":
         """Start a command beside the service."""
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603  # our own program
             _command(*arguments),
             cwd=ROOT,
             env=self._environment({}),
@@ -177,6 +179,8 @@ class Sidecar:
     def _environment(self, settings: Mapping[str, str]) -> Mapping[str, str]:
         """Return this process's environment with only these settings of ours in it."""
         others = {k: v for k, v in os.environ.items() if not k.startswith("SIDECAR_")}
+        others.pop("PYTHONDONTWRITEBYTECODE", None)
+        others["PYTHONPYCACHEPREFIX"] = str(self._byte_code)
         ours = {"DATA_DIR": str(self.folder), **self.settings, **settings}
         # wide enough for tables and lines to stay whole
         return {**others, "COLUMNS": "200", **{f"SIDECAR_{k}": v for k, v in ours.items()}}

@@ -42,9 +42,7 @@ async def media_socket(
 # --- the media socket -----------------------------------------------------------------------------
 
 
-async def test_malformed_frames_and_unknown_events_do_not_end_the_stream(
-    shared: Shared, api: Api
-):
+async def test_malformed_frames_and_unknown_events_do_not_end_the_stream(shared: Shared, api: Api):
     async with attached(api, shared) as (phone, answer):
         async with media_socket(api, answer["token"]) as socket:
             await socket.send_str("this is no JSON")

@@ -25,7 +25,8 @@ def refusal(sidecar: Sidecar, *arguments: str, **settings: str) -> str:
     """Run a command that must be refused; return what it says."""
     finished = sidecar.run(*arguments, **settings)
     assert finished.code == 2, (finished.code, finished.out, finished.err)
-    assert "Traceback" not in finished.err
+    # a sentence for a person; a line of the log may tell of a driver's trouble
+    assert "\nTraceback" not in "\n" + finished.err
     assert not finished.out
     return finished.err
 
@@ -70,18 +71,11 @@ def test_a_playbook_with_a_mistake_is_refused_by_its_line(sidecar: Sidecar, tmp_
     assert place in refusal(sidecar, "serve", PLAYBOOK=str(playbook), **NOWHERE)
 
 
-def test_a_playbook_that_is_not_there_is_named(sidecar: Sidecar, tmp_path: Path):
-    missing = str(tmp_path / "none.yaml")
-    assert missing in refusal(sidecar, "serve", PLAYBOOK=missing, **NOWHERE)
-
-
 @pytest.mark.parametrize(
     ("change", "key"),
     [
         ({"segments": None}, "segments"),
-        ({"call_id": None}, "call_id"),
         ({"segments": [{"speaker": "agent"}]}, "segments[0]"),
-        ({"segments": [{"speaker": "nobody", "text": "Hi."}]}, "segments[0].speaker"),
         ({"audio": {"agent": "none.wav"}}, "audio.agent"),
     ],
 )

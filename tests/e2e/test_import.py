@@ -12,9 +12,7 @@ from tests.e2e.recordings import write_won_calls
 pytestmark = pytest.mark.e2e
 
 
-async def test_imported_calls_count_once_and_as_evidence(
-    shared: Shared, api: Api, tmp_path: Path
-):
+async def test_imported_calls_count_once_and_as_evidence(shared: Shared, api: Api, tmp_path: Path):
     path = tmp_path / "won.jsonl"
     ids = write_won_calls(path, calls=4, name="won")
     first, again = (shared.sidecar.run("import", str(path), "--json") for _ in range(2))

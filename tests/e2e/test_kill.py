@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from itertools import count
 from pathlib import Path
 
 import aiohttp
@@ -92,21 +93,21 @@ async def test_no_acknowledged_line_is_missing_when_everything_is_killed(
         for call_id in live:
             view = await api.delivered(call_id)
             assert view["interrupted"]
-            if (phone := phones.get(call_id)) is not None:
+            if (ours := phones.get(call_id)) is not None:
                 kept = Counter(segment["text"] for segment in view["segments"])
-                assert len(phone.acknowledged) > 10
-                assert not Counter(phone.acknowledged) - kept
+                assert len(ours.acknowledged) > 10
+                assert not Counter(ours.acknowledged) - kept
                 # the one that was under way may be there as well: once
                 assert max(kept.values()) == 1
+        assert {call["call_id"] for call in (await api.get("/v1/calls"))["finished"]} == live
         assert await api.is_clean()
-    verify = sidecar.run("verify", "--json")
-    assert verify.code == 0
-    assert verify.json()["records"] == len(live)
 
 
 async def _talk(phone: Phone) -> None:
     """Say one line after the other until nobody answers any more."""
-    with pytest.raises(aiohttp.ClientError):
-        for index in range(10_000):
+    try:
+        for index in count():
             await phone.say(f"This is what I wanted to tell you, number {index}.")
             await asyncio.sleep(PAUSE_S)
+    except aiohttp.ClientError:
+        return

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from tests.e2e.front_door import STORES
+from tests.e2e.front_door import STORES, Api
 from tests.e2e.recordings import talk, write_calls
 from tests.e2e.sidecar import Finished, Sidecar
 from tests.secantus import secantus_server
@@ -33,31 +33,32 @@ async def test_conversations_are_kept_in_mongodb(sidecar: Sidecar, tmp_path: Pat
     async with secantus_server() as url:
         sidecar.settings["MONGODB_URL"] = url
         # the service outlives the replay, so that each command need not start one
-        await asyncio.to_thread(sidecar.start)
+        service_url = await asyncio.to_thread(sidecar.start)
         report = await asyncio.to_thread(replayed, sidecar, tmp_path)
-        doctor = await asyncio.to_thread(sidecar.run, "doctor", "--json")
-        findings = {f["part"]: f["text"] for f in doctor.json()["findings"]}
-        assert "MongoDB" in findings["store conversations"]
+        async with Api(service_url) as api:
+            engines = {row["store"]: row for row in (await api.get("/v1/stores"))["stores"]}
+        assert "MongoDB" in engines["conversations"]["engine"]
+        assert engines["conversations"]["counts"] == {"conversations": 3}
         verify = await asyncio.to_thread(_verify_one_that_was_changed, sidecar, url, report)
+        assert await asyncio.to_thread(sidecar.stop) == 0
     assert verify.code == 1
     changed = report["calls"][1]["sidecar_call_id"]
     [difference] = verify.json()["differences"]
     assert (difference["store"], difference["call_id"]) == ("conversations", changed)
-    assert "final_status" in difference["text"] or "outcome" in difference["text"]
+    assert "transcript.fullText" in difference["text"]
 
 
 def _verify_one_that_was_changed(sidecar: Sidecar, url: str, report: Any) -> Finished:
     """Look at the documents with MongoDB's own client, change one, and let `verify` find it."""
     with MongoClient[dict[str, Any]](url, serverMonitoringMode="poll") as client:
         conversations = client.get_default_database()["conversations"]
-        kept = {document["call_id"]: document for document in conversations.find()}
+        kept = {document["_id"]: document for document in conversations.find()}
         assert set(kept) == {call["sidecar_call_id"] for call in report["calls"]}
         for number, call in enumerate(report["calls"]):
             document = str(kept[call["sidecar_call_id"]])
             assert all(text in document for _, text in talk(number, 8))
-        assert sidecar.run("verify").code == 0
-        changed = {"call_id": report["calls"][1]["sidecar_call_id"]}
-        conversations.update_one(changed, {"$set": {"outcome.final_status": "sale_closed"}})
+        changed = {"_id": report["calls"][1]["sidecar_call_id"]}
+        conversations.update_one(changed, {"$set": {"transcript.fullText": "other words"}})
         return sidecar.run("verify", "--json")
 
 

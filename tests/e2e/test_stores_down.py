@@ -1,4 +1,4 @@
-"""Stores that are down: the service starts, calls go on, hints say what they lacked, nothing is lost."""
+"""Stores that are down: calls go on, hints say what they lacked, nothing is lost."""
 
 import asyncio
 
@@ -49,15 +49,13 @@ async def test_calls_go_on_without_their_stores_which_are_told_when_they_are_bac
         for call_id in (first, second):
             view = await api.delivered(call_id, ("conversations", "postgres", "neo4j"))
             assert view["stores"]["chroma"] == "pending"
+        assert "chroma: 2 not delivered yet" in str((await api.get("/v1/verify"))["summary"])
     doctor = await asyncio.to_thread(sidecar.run, "doctor", "--json", **down)
     assert doctor.code == 1
     findings = {f["part"]: f for f in doctor.json()["findings"]}
     assert not findings["store chroma"]["ok"]
     assert findings["store neo4j"]["ok"]
     assert "chroma" in findings["deliveries"]["text"]
-    verify = await asyncio.to_thread(sidecar.run, "verify", **down)
-    assert verify.code == 1
-    assert "chroma: 2 not delivered yet" in verify.out
     assert await asyncio.to_thread(sidecar.stop) == 0
 
     async with Api(sidecar.start()) as api:

@@ -93,12 +93,12 @@ def medians(rounds: Sequence[Mapping[str, Any]]) -> Document:
 
 def tell(said: Document, labels: Mapping[str, str], given: argparse.Namespace) -> None:
     """Print the document as it was asked for, its numbers in the labels' order."""
+    before = _baseline(said)
     if given.save:
         _save(said)
     if given.json:
         print(msgspec.json.encode(said).decode())
         return
-    before = _baseline(said)
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("what")
     table.add_column("now", justify="right")

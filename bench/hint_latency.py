@@ -8,18 +8,15 @@ load, the service and its stores share this machine.
 
 import argparse
 import asyncio
-import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import aiohttp
 import uvloop
-import yaml
 
 from agent_sidecar.commands.running import started_service
 from agent_sidecar.errors import SidecarError
@@ -39,6 +36,7 @@ from bench._report import (
     screen,
     tell,
 )
+from bench._service import DEADLINE_S, service_environment
 from bench._streams import Report
 from bench._talk import RAMP_S, Account, Final, Talk
 
@@ -73,7 +71,6 @@ LABELS = {
     "send_late_p99_ms": "the load's lines sent late, p99 ms",
     "frames_late_p99_ms": "the load's frames sent late, p99 ms",
 }
-DEADLINE_S = 0.5
 _WORST = (
     "late",
     "late_on_the_wire",
@@ -175,43 +172,6 @@ async def _measure(folder: Path, given: argparse.Namespace, *, seed: int) -> Doc
                 task.cancel()
         finals = talk.account.between(before.at, after.at)
         return summary(finals, before, after, frames) | {"service_lag_p99_ms": lag_ms}
-
-
-def service_environment(folder: Path, signer: WebhookSigner) -> dict[str, str | None]:
-    """Return the settings of a service that touches nothing of the user's but his models."""
-    models = read_settings().models
-    # his servers and numbers are not for a bench
-    ours: dict[str, str | None] = {
-        name: None for name in os.environ if name.startswith("SIDECAR_")
-    } | {
-        "SIDECAR_DATA_DIR": str(folder / "data"),
-        "SIDECAR_MODELS_DIR": str(models),
-        "SIDECAR_PORT": "0",
-        "SIDECAR_TELNYX_PUBLIC_KEY": signer.public_key,
-        "SIDECAR_PLAYBOOK": str(write_playbook(folder)),
-        "SIDECAR_HINT_DEADLINE_S": str(DEADLINE_S),
-        # the folder is thrown away: nothing needs to arrive any more
-        "SIDECAR_DRAIN_S": "0",
-    }
-    if model := os.environ.get("SIDECAR_MODEL"):
-        ours["SIDECAR_MODEL"] = model
-    return ours
-
-
-def write_playbook(folder: Path) -> Path:
-    """Write the playbook that ships, without cool-down and cap: every moment may be answered."""
-    shipped = files("agent_sidecar").joinpath("default_playbook.yaml").read_text("utf-8")
-    playbook = yaml.safe_load(shipped)
-    playbook["thresholds"] |= {
-        "hint_cool_down_s": 0,
-        "hints_per_minute": 60,
-        # nobody is handed over in the middle of it
-        "transfer_engagement": 100,
-        "transfer_release": 100,
-    }
-    path = folder / "playbook.yaml"
-    path.write_text(yaml.safe_dump(playbook, sort_keys=False, allow_unicode=True), "utf-8")
-    return path
 
 
 def summary(finals: Sequence[Final], before: Reading, after: Reading, frames: Report) -> Document:

@@ -18,7 +18,7 @@ from agent_sidecar.adapters.yaml_playbook import read_playbook
 from agent_sidecar.domain.media import MediaFrame, StreamStart, StreamStop
 from agent_sidecar.domain.types import LegId
 from agent_sidecar.simulator.signing import WebhookSigner
-from bench import _cpu, _report, frame_path, hint_latency, journal
+from bench import _cpu, _report, _service, frame_path, hint_latency, journal
 from bench._streams import PacedStream, Pacer, Report, new_leg
 from bench._talk import LINES, Account, Final, script
 
@@ -124,7 +124,7 @@ class TestArguments:
 
 class TestHintLatency:
     def test_the_playbook_of_the_bench_lets_every_moment_be_answered(self, tmp_path: Path) -> None:
-        thresholds = read_playbook(hint_latency.write_playbook(tmp_path)).thresholds
+        thresholds = read_playbook(_service.write_playbook(tmp_path)).thresholds
         assert thresholds.hint_cool_down_s == 0
         assert thresholds.hints_per_minute == 60
         assert thresholds.hint_confidence == read_playbook(None).thresholds.hint_confidence
@@ -133,7 +133,7 @@ class TestHintLatency:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("SIDECAR_POSTGRES_URL", "postgresql://his/own")
-        ours = hint_latency.service_environment(tmp_path, WebhookSigner.generate())
+        ours = _service.service_environment(tmp_path, WebhookSigner.generate())
         assert ours["SIDECAR_POSTGRES_URL"] is None
         assert str(ours["SIDECAR_DATA_DIR"]).startswith(str(tmp_path))
 

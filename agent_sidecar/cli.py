@@ -5,10 +5,13 @@ answer); 2 it could not be run: wrong arguments, settings, files; 130 interrupte
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from agent_sidecar import __version__
 from agent_sidecar.errors import SidecarError
@@ -26,6 +29,7 @@ _EPILOG = (
 def run(argv: Sequence[str]) -> int:
     """Run one command; return its exit code."""
     arguments = _parser().parse_args(argv)
+    _end_as_by_ctrl_c()
     try:
         settings = read_settings(
             data_dir=arguments.data_dir,
@@ -43,6 +47,18 @@ def run(argv: Sequence[str]) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _end_as_by_ctrl_c() -> None:
+    """Let SIGTERM and a closed terminal end a command as Ctrl-C does: it stops what it started."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # under `nohup` it is ignored, and stays so
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, interrupt)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from agent_sidecar.commands.terminal import screen
+from agent_sidecar.embedded import launch
 from agent_sidecar.embedded.pidfile import started
 from agent_sidecar.errors import ServiceUnreachable
 from agent_sidecar.settings import Settings
@@ -91,10 +92,12 @@ async def started_service(
     # the file is small and written by the child; opening it is all that happens here
     with log_file.open("ab") as log:
         child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "agent_sidecar",
-            "serve",
+            # by way of a program that ties its life to ours: kill -9 of a replay must not leave a
+            # service behind that nobody knows of
+            *(sys.executable, "-I", "-S", launch.__file__),
+            *map(str, (os.getpid(), signal.SIGTERM.value, -1, -1, 0)),
+            str(settings.data_dir),
+            *(sys.executable, "-m", "agent_sidecar", "serve"),
             env=_environment(environment),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,

@@ -72,10 +72,18 @@ class Sidecar:
         give_up_at = time.monotonic() + START_S
         while time.monotonic() < give_up_at:
             assert process.poll() is None, f"serve ended with {process.returncode}:\n{self.log}"
-            if (url := self._announced(process.pid)) is not None:
+            if (url := self.announced(process.pid)) is not None:
                 return url
             time.sleep(0.05)
         raise AssertionError(f"serve was not ready within {START_S} s:\n{self.log}")
+
+    def announced(self, pid: int | None = None) -> str | None:
+        """Return the URL that the folder's service has announced, if it is of this process."""
+        try:
+            found = json.loads((self.folder / "run" / "service.json").read_bytes())
+        except FileNotFoundError:
+            return None
+        return str(found["url"]) if pid in (None, found["pid"]) else None
 
     def tell(self, signum: signal.Signals) -> None:
         """Send the service a signal."""
@@ -167,14 +175,6 @@ class Sidecar:
     def _serving(self) -> "subprocess.Popen[bytes]":
         assert self._process is not None, "start it first"
         return self._process
-
-    def _announced(self, pid: int) -> str | None:
-        """Return the URL that this very process has announced."""
-        try:
-            found = json.loads((self.folder / "run" / "service.json").read_bytes())
-        except FileNotFoundError:
-            return None
-        return str(found["url"]) if found["pid"] == pid else None
 
     def _environment(self, settings: Mapping[str, str]) -> Mapping[str, str]:
         """Return this process's environment with only these settings of ours in it."""

@@ -1,6 +1,8 @@
 """`replay`: recorded calls through the front door, into every store, and what it says of them."""
 
+import asyncio
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,9 @@ import pytest
 
 from agent_sidecar.simulator.sample import CALL as SAMPLE
 from tests.e2e.conftest import Shared
-from tests.e2e.front_door import STORES, Api
+from tests.e2e.front_door import STORES, Api, eventually
 from tests.e2e.recordings import talk, write_calls
-from tests.e2e.sidecar import ROOT, Sidecar
+from tests.e2e.sidecar import ROOT, Sidecar, finish
 
 pytestmark = pytest.mark.e2e
 
@@ -44,6 +46,27 @@ def test_a_replay_starts_the_service_it_needs_and_prints_one_json_object(
     # two objections in each
     assert all(call["hints"] > 0 for call in report["calls"])
     assert all(call["hint_max_ms"] <= 500 for call in report["calls"])
+    assert not sidecar.processes_left()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+async def test_a_replay_that_is_ended_takes_its_service_with_it(
+    sidecar: Sidecar, tmp_path: Path, signum: signal.Signals
+):
+    write_calls(tmp_path / "calls.jsonl", calls=2, lines=30)
+    replay = sidecar.open("replay", str(tmp_path / "calls.jsonl"))
+
+    async def is_playing() -> bool:
+        url = sidecar.announced()
+        if url is None:
+            return False
+        async with Api(url) as api:
+            return bool((await api.get("/v1/calls"))["live"])
+
+    await eventually(is_playing, within_s=60)
+    replay.send_signal(signum)
+    finished = await asyncio.to_thread(finish, replay)
+    assert finished.code == (130 if signum == signal.SIGTERM else -signum)
     assert not sidecar.processes_left()
 
 

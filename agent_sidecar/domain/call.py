@@ -10,7 +10,7 @@ on nothing but its events, in their order: replaying them rebuilds it, effects a
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import timedelta
 from typing import Literal
 
 import numpy as np
@@ -21,10 +21,11 @@ from agent_sidecar.domain.engagement import (
     STARTING_WEIGHTS,
     EngagementMeter,
     EngagementScore,
+    SaidWords,
     Weights,
 )
 from agent_sidecar.domain.hinting import Hinting
-from agent_sidecar.domain.language import Meaning, PhaseTracker, Reader
+from agent_sidecar.domain.language import Meaning, Reader
 from agent_sidecar.domain.lines import LineJoiner, Utterance
 from agent_sidecar.domain.log import CallLog
 from agent_sidecar.domain.policy import Moment
@@ -36,13 +37,14 @@ from agent_sidecar.domain.record import (
     TranscriptSegment,
 )
 from agent_sidecar.domain.retell import lead_kind_of, make_record
+from agent_sidecar.domain.strategies import StrategyRecogniser
+from agent_sidecar.domain.traits import TraitsHeard, shown_by
 from agent_sidecar.domain.transfers import Transferring
-from agent_sidecar.domain.types import Leg, Vector
+from agent_sidecar.domain.types import Vector
+from agent_sidecar.domain.watch import SILENCE_S, Watch
 
 # a change of the call's score that makes a key moment
 KEY_CHANGE = 10.0
-# overtalk that is an interruption, seconds
-INTERRUPTION_S = 0.5
 # what may still be learnt of a closed call: each makes another version of its record
 COMPLETES = (
     ev.LeadKnown,
@@ -58,13 +60,21 @@ class Call:
     """Everything we know and conclude about one conversation."""
 
     def __init__(
-        self, opened: ev.CallOpened, reader: Reader, weights: Weights = STARTING_WEIGHTS
+        self,
+        opened: ev.CallOpened,
+        reader: Reader,
+        weights: Weights = STARTING_WEIGHTS,
+        silence_s: float = SILENCE_S,
     ) -> None:
-        self.log = CallLog(opened=opened, lead=opened.lead)
+        """`silence_s`: how long somebody may speak without words before they count as lost."""
+        heard = TraitsHeard(shown_by(reader.playbook.objections))
+        self.log = CallLog(opened=opened, lead=opened.lead, traits=heard)
         self._reader = reader
         self._lines = LineJoiner(opened.at)
-        self._phases = PhaseTracker()
+        self._watch = Watch(silence_s, self.log.leg_of, may_command=not opened.passive)
+        self._phases = reader.phases.follow()
         self._meter = EngagementMeter(weights)
+        self._recogniser = StrategyRecogniser(weights.strategies)
         self._hinting = Hinting(self.log, reader.playbook)
         self._transferring = Transferring(self.log, reader.playbook)
 
@@ -77,6 +87,11 @@ class Call:
     def engagement(self) -> float | None:
         """The call's score now; None before the prospect spoke."""
         return self._meter.call
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What the call has to do without now: `audio`, `transcript`."""
+        return self._watch.lacks
 
     @property
     def is_closed(self) -> bool:
@@ -94,7 +109,7 @@ class Call:
         at = getattr(event, "at", None)
         if at is not None and (self.log.last_at is None or at > self.log.last_at):
             self.log.last_at = at
-        return list(self._receive(event))
+        return [*self._watched(event), *self._receive(event)]
 
     def unfinished(self) -> Sequence[ev.Embed]:
         """Return what was asked and never answered: what a restart has to ask again."""
@@ -103,6 +118,19 @@ class Call:
     def record(self, configuration: Configuration) -> CallRecord:
         """Return the story of the closed call."""
         return make_record(self.log, self._reader.playbook, configuration)
+
+    def _watched(self, event: ev.CallEvent) -> Iterator[ev.Effect]:
+        """Notice what the call is not heard by, as long as anything can be done about it."""
+        if self.log.hung_up_at is not None or self.is_closed:
+            return
+        match event:
+            case ev.LineHeard():
+                yield from self._watch.hear_line(event)
+            case ev.SpeechHeard(end_s=end_s):
+                at = self.log.opened.at + timedelta(seconds=end_s)
+                yield from self._watch.hear_speech(event, at)
+            case ev.StreamChanged():
+                yield from self._watch.change_stream(event)
 
     def _receive(self, event: ev.CallEvent) -> Iterator[ev.Effect]:
         match event:
@@ -136,14 +164,14 @@ class Call:
         match event:
             case ev.LeadKnown(lead=lead):
                 log.lead = lead
-            case ev.LegJoined(leg=leg, answered=answered, at=at):
-                log.legs[leg.leg_id] = _completed(leg, log.legs.get(leg.leg_id), at)
-                if answered and leg.party == "prospect" and log.answered_at is None:
-                    log.answered_at = at
+            case ev.LegJoined() | ev.LegsBridged():
+                self._note_leg(event)
             case ev.MachineAnswered():
                 log.machine = True
-            case ev.StreamChanged(frames_lost=lost):
-                log.frames_lost += lost
+            case ev.StreamChanged():
+                log.frames_lost += event.frames_lost
+                log.masked_s += event.masked_s
+                log.echo_s += event.echo_s
             case ev.CloserChecked(closer=closer, available=available):
                 log.closer, log.closer_now = closer, available
             case ev.HintJudged():
@@ -152,6 +180,15 @@ class Call:
                 log.recording = Recording(url=url, recording_id=recording_id)
             case ev.OutcomePosted(final_status=status, qualified=qualified):
                 log.posted = (status, qualified)
+
+    def _note_leg(self, event: ev.LegJoined | ev.LegsBridged) -> None:
+        log = self.log
+        if isinstance(event, ev.LegsBridged):
+            log.voices.bridge(event.at, event.leg_id, event.peer_leg_id)
+            return
+        log.voices.join(event.leg, event.at, answered=event.answered)
+        if event.answered and event.leg.party == "prospect" and log.answered_at is None:
+            log.answered_at = event.at
 
     def _now_s(self) -> float:
         return self.log.seconds(self.log.last_at or self.log.opened.at)
@@ -166,10 +203,13 @@ class Call:
     def _on_prospect(self, said: Utterance) -> Iterator[ev.Effect]:
         vector = as_vector(said.vector)
         meaning = self._reader.read_prospect(said.text, vector) if said.text else None
+        if meaning is not None:
+            self._recogniser.hear("prospect", said.text, vector)
+            self._phases.hear_prospect(
+                self._reader.phases.prospect(vector), objects=meaning.objection is not None
+            )
         before = NEUTRAL if self._meter.call is None else self._meter.call
-        score = self._meter.score(
-            meaning=meaning, word_count=said.word_count, acoustics=said.acoustics
-        )
+        score = self._meter.score(_words(said, vector, meaning), said.acoustics)
         self.log.progression.append(score.call)
         segment = self._keep(said, meaning, score)
         self._note_moments(segment, meaning, score.call - before)
@@ -192,10 +232,12 @@ class Call:
         meaning = None
         if said.party == "agent" and said.text:
             vector = as_vector(said.vector)
-            meaning = self._reader.read_agent(said.text, vector)
+            self._meter.hear_agent(vector)
+            recognised = self._recogniser.hear("agent", said.text, vector)
+            meaning = self._reader.read_agent(said.text, vector, recognised)
             if said.strategy is not None:
                 meaning = replace(meaning, strategy=said.strategy, strategy_confidence=1.0)
-            self._phases.observe(self._reader.phase_likelihood(vector))
+            self._phases.hear_agent(self._reader.phases.agent(said.text, vector), said.end_s)
         return self._published(self._keep(said, meaning, None), None)
 
     def _keep(
@@ -241,8 +283,8 @@ class Call:
             kinds.append("rise" if change > 0 else "drop")
         for kind in kinds:
             self.log.moments.append(KeyMoment(at=segment.at, kind=kind, text=segment.text))
-        if segment.acoustics is not None and segment.acoustics.overtalk_s >= INTERRUPTION_S:
-            self.log.interruptions += 1
+        if segment.acoustics is not None:
+            self.log.interruptions += segment.acoustics.interruptions
 
     def _published(
         self, segment: TranscriptSegment, score: EngagementScore | None
@@ -265,6 +307,8 @@ class Call:
     def _on_progress(self, event: ev.TransferProgressed) -> Iterator[ev.Effect]:
         noted = list(self._transferring.progress(event))
         yield from noted
+        if noted and event.step == "bridged":
+            self.log.voices.begin_turn(event.at, event.leg_id)
         if noted and event.outcome == "unavailable" and self.log.is_with_agent:
             why = (f"{event.closer or 'The closer'} cannot take the call", event.reason)
             yield from self._hinting.second_best(
@@ -275,10 +319,9 @@ class Call:
             )
 
     def _on_leg_left(self, event: ev.LegLeft) -> Iterator[ev.Effect]:
-        leg = self.log.legs.get(event.leg_id)
+        leg = self.log.voices.leave(event.at, event.leg_id)
         if leg is None:
             return
-        self.log.legs[leg.leg_id] = replace(leg, to_at=event.at)
         if leg.party == "closer":
             self._transferring.closer_left(leg.leg_id, event.at)
         elif leg.party == "prospect" and self.log.hung_up_at is None:
@@ -296,17 +339,10 @@ class Call:
         self._transferring.close(self.log.closed_at)
 
 
-def _completed(leg: Leg, known: Leg | None, at: datetime) -> Leg:
-    """Return the leg with what was known of it: a webhook may come late, again, or know less."""
-    if known is None:
-        return replace(leg, from_at=leg.from_at or at)
-    return replace(
-        leg,
-        call_leg_id=leg.call_leg_id or known.call_leg_id,
-        call_session_id=leg.call_session_id or known.call_session_id,
-        from_at=known.from_at,
-        to_at=leg.to_at or known.to_at,
-    )
+def _words(said: Utterance, vector: Vector | None, meaning: Meaning | None) -> SaidWords | None:
+    if meaning is None:
+        return None
+    return SaidWords(text=said.text, vector=vector, word_count=said.word_count, meaning=meaning)
 
 
 def as_vector(raw: bytes | None) -> Vector | None:

@@ -75,6 +75,15 @@ class LegLeft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LegsBridged:
+    """A leg was joined with another; which one, the provider does not always say."""
+
+    at: datetime
+    leg_id: LegId
+    peer_leg_id: LegId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MachineAnswered:
     """A machine, not the prospect, took the call."""
 
@@ -89,6 +98,20 @@ class StreamChanged:
     kind: Literal["started", "stopped", "failed", "refused"]
     reason: str = ""
     frames_lost: int = 0
+    # music and signalling tones, and one track's echo on the other: nobody's speech
+    masked_s: float = 0.0
+    echo_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandDecided:
+    """A command about to be sent, kept before it is: what mends a stream or a transcription."""
+
+    at: datetime
+    leg_id: LegId
+    command: Literal["streaming_start", "transcription_stop", "transcription_start"]
+    command_id: CommandId
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +122,12 @@ class SpeechHeard:
     start_s: float
     end_s: float
     acoustics: Acoustics
+
+
+# how a line came to us: recognised on its speaker's own leg, on the leg of who listened to him, or
+# told by somebody with a recogniser of his own, or written down in a recorded call: only there
+# every line was said, also one that repeats the last
+LineSource = Literal["own_leg", "other_leg", "told", "recorded"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +142,7 @@ class LineHeard:
     confidence: float | None = None
     # an agent's line of an imported call whose strategy somebody has labelled
     strategy: StrategyName | None = None
+    source: LineSource = "own_leg"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,8 +242,10 @@ CallEvent: TypeAlias = (
     | LeadKnown
     | LegJoined
     | LegLeft
+    | LegsBridged
     | MachineAnswered
     | StreamChanged
+    | CommandDecided
     | SpeechHeard
     | LineHeard
     | LineEmbedded
@@ -308,6 +340,30 @@ class PublishTransfer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RestartTranscription:
+    """Stop and start the transcription of a leg: somebody speaks there and no words come."""
+
+    leg_id: LegId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartStream:
+    """Start the media stream of a leg once more: it failed."""
+
+    leg_id: LegId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishDegraded:
+    """Tell who listens what the call lacks by now: `transcript`, `audio`; empty: nothing again."""
+
+    lacks: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WrapUp:
     """The call is over: after the grace for late finals, close it and keep its record."""
 
@@ -322,5 +378,8 @@ Effect: TypeAlias = (
     | StartTransfer
     | CancelTransfer
     | PublishTransfer
+    | RestartTranscription
+    | RestartStream
+    | PublishDegraded
     | WrapUp
 )

@@ -1,26 +1,28 @@
-"""What a line says: objection, buying signal, phase, strategy used; from its words and its vector.
+"""What a line says: mood, questions, objection, buying signal, strategy; from words and vector.
 
 Certain phrases of the playbook decide alone; otherwise the line's vector is compared with the
-playbook's wordings. Without vectors (the embedder failed) the phrases still work.
+playbook's wordings. Without vectors (the embedder failed) the words still work.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from agent_sidecar.domain.playbook import PHASES, Playbook
+from agent_sidecar.domain import objections, phases
+from agent_sidecar.domain.mood import Leaning, sentiment
+from agent_sidecar.domain.mood_words import COLD_LINES, WARM_LINES
+from agent_sidecar.domain.objections import ObjectionReader
+from agent_sidecar.domain.phases import PhaseReader
+from agent_sidecar.domain.playbook import Playbook
+from agent_sidecar.domain.questions import question_count
+from agent_sidecar.domain.strategies import Recognised
 from agent_sidecar.domain.types import ObjectionType, StrategyName, Vector
-from agent_sidecar.domain.words import Phrases, question_count, sentiment
+from agent_sidecar.domain.words import Phrases
 
-# cosine from which a line is taken for an objection, or for a strategy, by its vector alone
-OBJECTION_CLOSE = 0.52
-STRATEGY_CLOSE = 0.45
-# how sharply closeness to a phase's cues tells the phases apart
-PHASE_SHARPNESS = 12.0
-# chance to stay in a phase, to go on by one, to skip to a later one, to go back to an earlier one
-STAY, ADVANCE, SKIP, BACK = 0.62, 0.24, 0.11, 0.03
+# cosine from which a line is taken for a strategy by its vector alone, and by how much it must be
+# closer than the next one: a strategy wrongly noted is counted as evidence, a missed one is not
+STRATEGY_CLOSE, STRATEGY_CLEAR = 0.5, 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,15 +44,11 @@ class Meaning:
 
 
 def texts_to_embed(playbook: Playbook) -> tuple[str, ...]:
-    """Return every text of the playbook whose vector is needed, each once."""
-    texts: dict[str, None] = {}
-    for phase in playbook.phases:
-        texts |= dict.fromkeys(phase.cues)
+    """Return every text whose vector is needed to read by this playbook, each once."""
+    texts = [*phases.texts_of(playbook.phases), *objections.texts_of(playbook.objections)]
     for strategy in playbook.strategies:
-        texts |= dict.fromkeys((strategy.when, *strategy.say))
-    for objection in playbook.objections:
-        texts |= dict.fromkeys(objection.wordings)
-    return tuple(texts)
+        texts += (strategy.when, *strategy.say)
+    return tuple(dict.fromkeys((*texts, *WARM_LINES, *COLD_LINES)))
 
 
 class _Closest:
@@ -80,95 +78,66 @@ class Reader:
             return [vectors[text] for text in texts if text in vectors]
 
         self.playbook = playbook
-        self._objections = _Closest({o.type: found(o.wordings) for o in playbook.objections})
         self._strategies = _Closest({s.name: found(s.say) for s in playbook.strategies})
         self._moments = _Closest({s.name: found((s.when, *s.say)) for s in playbook.strategies})
-        self._phases = _Closest({str(p.number): found(p.cues) for p in playbook.phases})
-        self._triggers = {o.type: Phrases(o.triggers) for o in playbook.objections}
+        # hears where the agent is, and how the prospect answers
+        self.phases = PhaseReader(playbook.phases, vectors)
+        self._objections = ObjectionReader(playbook.objections, vectors)
         self._refusals = {o.type for o in playbook.objections if o.is_refusal}
+        self._leaning = Leaning(vectors)
         self._signals = Phrases(playbook.buying_signals)
 
     def read_prospect(self, text: str, vector: Vector | None) -> Meaning:
         """Read a line of the prospect."""
-        said = {kind: phrases.find(text) for kind, phrases in self._triggers.items()}
-        keywords = tuple(phrase for phrases in said.values() for phrase in phrases)
-        signals = self._signals.find(text)
-        objection: ObjectionType | None = next((k for k, phrases in said.items() if phrases), None)
+        said = self._objections.said(text)
+        objecting = {at for found in said.values() for places, _ in found for at in places}
+        # “can I talk to my wife first” asks for nobody of ours
+        signals = [
+            signal for places, signal in self._signals.places(text) if objecting.isdisjoint(places)
+        ]
+        objection: ObjectionType | None = next(iter(said), None)
         closeness = 1.0 if objection else 0.0
         if objection is None and not signals:
-            best = max(self._objections.each(vector).items(), key=_by_value, default=("", 0.0))
-            if best[1] >= OBJECTION_CLOSE:
-                objection, closeness = ObjectionType(best[0]), best[1]
+            told = self._objections.closest(text, vector)
+            if told is not None:
+                objection, closeness = told.type, told.closeness
         return Meaning(
-            sentiment=sentiment(text),
+            sentiment=sentiment(text, self._leaning.of(vector)),
             questions=question_count(text),
-            keywords=(*keywords, *signals),
+            keywords=(*(phrase for found in said.values() for _, phrase in found), *signals),
             objection=objection,
             objection_closeness=closeness,
             # only words make it certain that nobody should be called again
-            is_refusal=any(said[kind] for kind in self._refusals),
+            is_refusal=not self._refusals.isdisjoint(said),
             buying_signal=signals[0] if signals else None,
         )
 
-    def read_agent(self, text: str, vector: Vector | None) -> Meaning:
-        """Read a line of the agent."""
-        name, closeness = max(self._strategies.each(vector).items(), key=_by_value, default=("", 0))
-        used = closeness >= STRATEGY_CLOSE
+    def read_agent(
+        self, text: str, vector: Vector | None, recognised: Recognised | None = None
+    ) -> Meaning:
+        """Read a line of the agent; `recognised`: what fitted weights took it for.
+
+        Where there are any they decide alone, else the playbook's wordings do.
+        """
+        if recognised is None:
+            recognised = self._closest_wording(vector)
+        used = recognised.strategy is not None
         return Meaning(
             sentiment=sentiment(text),
             questions=question_count(text),
-            strategy=StrategyName(name) if used else None,
-            strategy_confidence=round(closeness, 4) if used else None,
+            strategy=recognised.strategy,
+            strategy_confidence=recognised.confidence if used else None,
         )
+
+    def _closest_wording(self, vector: Vector | None) -> Recognised:
+        close = sorted(self._strategies.each(vector).items(), key=_by_value, reverse=True)
+        (name, best), (_, second) = (*close, ("", 0.0), ("", 0.0))[:2]
+        used = best >= STRATEGY_CLOSE and best - second >= STRATEGY_CLEAR
+        return Recognised(strategy=StrategyName(name) if used else None, confidence=round(best, 4))
 
     def closeness_of_strategies(self, vector: Vector | None) -> dict[str, float]:
         """Return how close each strategy's moment and wording are to a line."""
         return self._moments.each(vector)
-
-    def phase_likelihood(self, vector: Vector | None) -> NDArray[np.float64] | None:
-        """Return how well each phase explains an agent's line, shape (12,); None: unknown."""
-        close = self._phases.each(vector)
-        if not close:
-            return None
-        values = np.array([close.get(str(n), 0.0) for n in range(1, PHASES + 1)])
-        return np.asarray(np.exp(PHASE_SHARPNESS * (values - values.max())))
-
-
-class PhaseTracker:
-    """Follows the phase of a call as a hidden sequence: it may stall or skip, rarely goes back.
-
-    The forward algorithm of a hidden Markov model (Rabiner 1989, III.A) over the agent's lines.
-    """
-
-    def __init__(self) -> None:
-        self._belief = np.zeros(PHASES)
-        self._belief[0] = 1.0
-
-    @property
-    def phase(self) -> int:
-        """The most probable phase now, 1 to 12."""
-        return int(np.argmax(self._belief)) + 1
-
-    def observe(self, likelihood: NDArray[np.float64] | None) -> int:
-        """Hear one agent line; return the phase now."""
-        if likelihood is not None:
-            belief = (self._belief @ _TRANSITIONS) * likelihood
-            self._belief = belief / belief.sum()
-        return self.phase
-
-
-def _transitions() -> NDArray[np.float64]:
-    matrix = np.zeros((PHASES, PHASES))
-    for here in range(PHASES):
-        matrix[here, here] = STAY
-        matrix[here, :here] = BACK / max(here, 1)
-        matrix[here, here + 1 : here + 2] = ADVANCE
-        later = PHASES - here - 2
-        matrix[here, here + 2 :] = SKIP / max(later, 1)
-    return np.asarray(matrix / matrix.sum(axis=1, keepdims=True))
-
-
-_TRANSITIONS = _transitions()
 
 
 def _by_value(item: tuple[str, float]) -> float:

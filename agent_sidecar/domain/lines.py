@@ -6,7 +6,7 @@ of call time becomes a segment of its own, scored by its sound alone; it comes a
 were said meanwhile, which could not wait for it.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,17 +14,20 @@ from datetime import datetime, timedelta
 from agent_sidecar.domain.events import LineEmbedded, LineHeard, SpeechHeard
 from agent_sidecar.domain.record import Acoustics
 from agent_sidecar.domain.types import Party, StrategyName
+from agent_sidecar.domain.voices import WORDS_PER_S
 from agent_sidecar.domain.words import tokens
 
 # a final that repeats the party's last one within this is the same line ...
 REPEAT_S = 5.0
 # ... but people do say “yes” twice: one of so few words must follow at once
 SHORT_WORDS, SHORT_REPEAT_S = 3, 1.0
+# so many lines of a party are remembered for it
+RECENT = 16
+# heard on another leg as well, or told besides, a line comes again in nearly the same words
+SAME_WORDS = 0.6
 LINE_GRACE_S = 6.0
 # a line's time is that of its recognition: its speech began and ended at most this much later
 CLAIM_S = 1.0
-# a usual pace: what a line without audio is assumed to have taken
-WORDS_PER_S = 2.7
 # a faster pace than anybody's: the line's words were not all in the speech that it claimed
 FASTEST_WPM = 400.0
 
@@ -60,7 +63,8 @@ class LineJoiner:
         self._started_at = started_at
         self._waiting: deque[_Waiting] = deque()
         self._speech: dict[Party, list[SpeechHeard]] = {}
-        self._last: dict[Party, tuple[list[str], datetime]] = {}
+        # each party's newest final lines: what comes late is compared as well
+        self._recent: dict[Party, deque[LineHeard]] = {}
         # call time at which each party's last line ended
         self._told_s: dict[Party, float] = {}
         self._seen: set[str] = set()
@@ -70,7 +74,7 @@ class LineJoiner:
         if line.line_id in self._seen or not line.text.strip() or self._repeats(line):
             return False
         self._seen.add(line.line_id)
-        self._last[line.party] = (_words(line), line.at)
+        self._recent.setdefault(line.party, deque(maxlen=RECENT)).append(line)
         self._waiting.append(_Waiting(line))
         return True
 
@@ -126,10 +130,9 @@ class LineJoiner:
         )
 
     def _repeats(self, line: LineHeard) -> bool:
-        words = _words(line)
-        last, last_at = self._last.get(line.party, (None, line.at))
-        within_s = SHORT_REPEAT_S if len(words) <= SHORT_WORDS else REPEAT_S
-        return words == last and abs((line.at - last_at).total_seconds()) <= within_s
+        if line.source == "recorded":
+            return False
+        return any(_is_same(line, other) for other in self._recent.get(line.party, ()))
 
     def _unclaimed(self, now_s: float) -> Iterator[Utterance]:
         due: list[SpeechHeard] = []
@@ -145,6 +148,21 @@ class LineJoiner:
                 end_s=speech.end_s,
                 acoustics=speech.acoustics,
             )
+
+
+def _apart_s(one: LineHeard, other: LineHeard) -> float:
+    return abs((one.at - other.at).total_seconds())
+
+
+def _is_same(line: LineHeard, other: LineHeard) -> bool:
+    words, others = _words(line), _words(other)
+    within_s = SHORT_REPEAT_S if len(words) <= SHORT_WORDS else REPEAT_S
+    if _apart_s(line, other) > within_s:
+        return False
+    if line.source == other.source:
+        return words == others
+    common = sum((Counter(words) & Counter(others)).values())
+    return common >= SAME_WORDS * max(len(words), len(others))
 
 
 def _words(line: LineHeard) -> list[str]:
@@ -167,9 +185,18 @@ def _together(heard: list[SpeechHeard], words: int) -> Acoustics:
     return Acoustics(
         tonal_shift_st=mean("tonal_shift_st"),
         pace_wpm=pace_wpm if pace_wpm is None or pace_wpm <= FASTEST_WPM else None,
+        pace_syl_s=mean("pace_syl_s"),
+        pace_shift=mean("pace_shift"),
         pause_s=round(sum(pauses), 3) if pauses else None,
+        # the silence before the first stretch is outside, all other is inside
+        inner_pause_s=round(
+            sounds[0].inner_pause_s + sum(sound.pause_s or 0.0 for sound in sounds[1:]), 3
+        ),
         volume_dbfs=mean("volume_dbfs"),
+        volume_shift_db=mean("volume_shift_db"),
         response_latency_s=sounds[0].response_latency_s,
         overtalk_s=round(sum(sound.overtalk_s for sound in sounds), 3),
+        interruptions=sum(sound.interruptions for sound in sounds),
+        talk_ratio=sounds[-1].talk_ratio,
         talk_s=round(talk_s, 3),
     )

@@ -1,59 +1,75 @@
 """Hears one media stream: frames of two tracks in, `SpeechHeard` per party out.
 
 The hot path of the product: `receive` runs 100 times a second per call. It orders, collects, and
-only every `BATCH_S` decodes and measures a track.
+only every `BATCH_S` decodes and measures, both tracks at once: what leaks from one into the other
+is found by comparing them.
 """
 
-from collections import deque
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 
 import numpy as np
 
-from agent_sidecar.domain.audio import Decode
+from agent_sidecar.domain.audio import FRAME_S, RATE_HZ, Decoder
+from agent_sidecar.domain.concealment import CONTEXT, conceal
+from agent_sidecar.domain.dialogue import Dialogue, Voice
+from agent_sidecar.domain.echo import EchoFinder, Heard
 from agent_sidecar.domain.events import SpeechHeard
-from agent_sidecar.domain.features import semitones
-from agent_sidecar.domain.media import MediaFormat, MediaFrame
-from agent_sidecar.domain.record import Acoustics
+from agent_sidecar.domain.media import MediaFrame
 from agent_sidecar.domain.reorder import TrackOrder
-from agent_sidecar.domain.segmenter import Segmenter, Speech
-from agent_sidecar.domain.types import Party, Track
+from agent_sidecar.domain.segmenter import Segmenter
+from agent_sidecar.domain.speech import Speech
+from agent_sidecar.domain.tonality import Mask
+from agent_sidecar.domain.types import Party, Samples, Track
 
-BATCH_S = 0.2
-# bytes of one frame of 20 ms at 8 kHz, one byte a sample: what stands in for a lost frame
-_FRAME_BYTES = 160
-# stretches of the other party's speech kept to measure overtalk and response latency
-_MEMORY = 32
-# segments whose pitch makes a speaker's baseline
-_BASELINE = 100
+BATCH_S = 0.4
+_BATCH = round(BATCH_S / FRAME_S)
 # tracks that begin further apart than this are moved to where they belong
-_APART_S = 0.1
+_APART_S = 0.2
+_OTHER: Mapping[Track, Track] = {"inbound": "outbound", "outbound": "inbound"}
 NOTHING: Sequence[SpeechHeard] = ()
 
 
 class _TrackEar:
-    """One track: its order, its bytes not yet measured, its speech, its speaker's baseline."""
+    """One track: its order, its payloads not yet measured, its speech."""
 
-    __slots__ = (
-        "batch_bytes",
-        "buffer",
-        "measured",
-        "order",
-        "pitches",
-        "segmenter",
-        "silence",
-        "spoken",
-    )
+    __slots__ = ("_last", "decoder", "heard", "measured", "order", "payloads", "segmenter", "voice")
 
-    def __init__(self, start_s: float, rate_hz: int, silence: bytes, first_batch: int) -> None:
+    def __init__(self, decoder: Decoder, start_s: float) -> None:
         self.order = TrackOrder()
-        self.segmenter = Segmenter(rate_hz, start_s=start_s)
-        self.buffer = bytearray()
-        self.batch_bytes = first_batch
-        self.silence = silence
-        # the speaker's pitch in his last segments: its median is the baseline
-        self.pitches: dict[Party, deque[float]] = {}
-        self.spoken: deque[tuple[float, float]] = deque(maxlen=_MEMORY)
+        self.decoder = decoder
+        # one for each frame, an empty one where it never came
+        self.payloads: list[bytes] = []
+        self.segmenter = Segmenter(start_s=start_s)
+        # its last seconds
+        self.heard = Heard()
+        self.voice = Voice()
         self.measured = False
+        # the end of what came, for what does not
+        self._last: Samples = np.zeros(0, np.float32)
+
+    def decode(self) -> tuple[Samples, Mask | None]:
+        """Return what came since this was last asked, and which of it stands in for a loss."""
+        payloads, self.payloads = self.payloads, []
+        if b"" not in payloads:
+            samples = self.decoder.decode(payloads)
+            self._remember(samples)
+            return samples, None
+        parts, lost = [], []
+        for came, group in groupby(payloads, key=bool):
+            part = self.decoder.decode(list(group))
+            if came:
+                self._remember(part)
+            else:
+                part = conceal(self._last, part.size)
+            parts.append(part)
+            lost.append(np.full(part.size, not came))
+        return np.concatenate(parts), np.concatenate(lost)
+
+    def _remember(self, samples: Samples) -> None:
+        if samples.size < CONTEXT:
+            samples = np.concatenate((self._last, samples))
+        self._last = samples[-CONTEXT:]
 
 
 class Listener:
@@ -61,35 +77,43 @@ class Listener:
 
     def __init__(
         self,
-        media_format: MediaFormat,
-        decode: Decode,
+        decoders: Mapping[Track, Decoder],
         *,
         start_s: float,
         parties: Mapping[Track, Party],
         phase: float = 0.5,
     ) -> None:
         """Begin at `start_s` of call time; `phase` 0..1 staggers the batches of many calls."""
-        rate = media_format.sample_rate_hz
-        self._decode = decode
-        self._rate = rate
-        self._batch = int(rate * BATCH_S)
-        # mu-law and A-law silence; concealment of a lost frame is silence
-        quiet = b"\xff" if media_format.encoding.upper() == "PCMU" else b"\xd5"
         self._parties = dict(parties)
         self._ears: dict[Track, _TrackEar] = {
-            "inbound": _TrackEar(start_s, rate, quiet, int(self._batch * (0.5 + phase))),
-            "outbound": _TrackEar(start_s, rate, quiet, int(self._batch * (1.5 - phase))),
+            track: _TrackEar(decoder, start_s) for track, decoder in decoders.items()
         }
+        inbound, outbound = self._ears["inbound"], self._ears["outbound"]
+        inbound.segmenter.find_echo = EchoFinder(inbound.heard, outbound.heard).find
+        outbound.segmenter.find_echo = EchoFinder(outbound.heard, inbound.heard).find
+        self._dialogue = Dialogue()
+        # so many frames of a track are measured at once
+        self._batch = round(_BATCH * (0.5 + phase))
 
     @property
     def frames_lost(self) -> int:
-        """Frames that never came, over both tracks."""
-        return sum(ear.order.lost for ear in self._ears.values())
+        """Frames that never came, or came and could not be decoded, over both tracks."""
+        return sum(ear.order.lost + ear.decoder.garbled for ear in self._ears.values())
 
     @property
     def heard_s(self) -> float:
         """Where the audio heard so far ends, in call time."""
         return max(ear.segmenter.heard_s for ear in self._ears.values())
+
+    @property
+    def masked_s(self) -> float:
+        """Seconds of music and signalling tones that were taken for nobody's speech."""
+        return sum(ear.segmenter.masked_s for ear in self._ears.values())
+
+    @property
+    def echo_s(self) -> float:
+        """Seconds of one track's speech that were found to be the other's echo."""
+        return sum(ear.segmenter.echo_s for ear in self._ears.values())
 
     def set_party(self, track: Track, party: Party) -> None:
         """Say who is on a track from now on: after the bridge the other voice is the closer."""
@@ -98,99 +122,74 @@ class Listener:
     def receive(self, frame: MediaFrame) -> Sequence[SpeechHeard]:
         """Hear one frame; return the speech that ended with it."""
         ear = self._ears[frame.track]
-        buffer = ear.buffer
+        payloads = ear.payloads
         for payload in ear.order.push(frame.chunk, frame.payload):
-            buffer += ear.silence * _FRAME_BYTES if payload is None else payload
-        if len(buffer) < ear.batch_bytes:
+            payloads.append(payload or b"")
+        if len(payloads) < self._batch:
             return NOTHING
-        return self._measure(frame.track, ear)
+        self._batch = _BATCH
+        return self._measure()
 
     def end_speech(self, party: Party) -> Sequence[SpeechHeard]:
         """Return what a party has said so far: its words are known, so nothing is waited for.
 
         A final line comes before the silence that would end its speech, and claims what is there.
         """
-        out: list[SpeechHeard] = []
+        out = list(self._measure())
         for track, ear in self._ears.items():
             if self._parties[track] == party:
-                # a track that has not begun is aligned by its first frame, not by this
-                if ear.buffer:
-                    out += self._measure(track, ear)
-                out += [self._describe(track, ear, speech) for speech in ear.segmenter.flush()]
+                out += [self._tell(track, speech) for speech in ear.segmenter.flush()]
         return out
 
     def flush(self) -> Sequence[SpeechHeard]:
         """Return what is still open: the stream has ended."""
-        out: list[SpeechHeard] = []
-        for track, ear in self._ears.items():
+        for ear in self._ears.values():
             for payload in ear.order.flush():
-                ear.buffer += ear.silence * _FRAME_BYTES if payload is None else payload
-            out += self._measure(track, ear)
-            out += [self._describe(track, ear, speech) for speech in ear.segmenter.flush()]
+                ear.payloads.append(payload or b"")
+        out = list(self._measure())
+        for track, ear in self._ears.items():
+            out += [self._tell(track, speech) for speech in ear.segmenter.flush()]
         return sorted(out, key=lambda heard: heard.start_s)
 
-    def _measure(self, track: Track, ear: _TrackEar) -> Sequence[SpeechHeard]:
-        if not ear.measured:
-            self._align(ear, self._other(track))
-        samples = self._decode(bytes(ear.buffer))
-        ear.buffer.clear()
-        ear.batch_bytes = self._batch
-        return [self._describe(track, ear, s) for s in ear.segmenter.receive(samples)]
+    def _measure(self) -> Sequence[SpeechHeard]:
+        """Measure what has come of both tracks; return the speech that ended in it."""
+        came = {track: ear.decode() for track, ear in self._ears.items() if ear.payloads}
+        for track, (samples, _) in came.items():
+            ear, length_s = self._ears[track], samples.size / RATE_HZ
+            if not ear.measured:
+                ear.measured = True
+                waiting_s = ear.order.waiting * FRAME_S
+                self._align(ear, self._received_s(_OTHER[track], came) - length_s - waiting_s)
+            ear.heard.add(samples, ear.segmenter.heard_s + length_s)
+        out: list[SpeechHeard] = []
+        for track, (samples, lost) in came.items():
+            ended = self._ears[track].segmenter.receive(samples, lost)
+            out += [self._tell(track, speech) for speech in ended]
+        return out
 
-    def _align(self, ear: _TrackEar, other: _TrackEar) -> None:
+    def _received_s(self, track: Track, came: Mapping[Track, tuple[Samples, Mask | None]]) -> float:
+        """Return where the audio that was received of a track ends."""
+        ear = self._ears[track]
+        length = came[track][0].size if track in came else 0
+        return ear.segmenter.heard_s + length / RATE_HZ + ear.order.waiting * FRAME_S
+
+    def _align(self, ear: _TrackEar, begins_s: float) -> None:
         """Begin a track where the other one is: it may be silent, and sent, from later on."""
-        ear.measured = True
-        begins_s = self._received_s(other) - len(ear.buffer) / self._rate
         if begins_s - ear.segmenter.heard_s > _APART_S:
             ear.segmenter.begin_at(begins_s)
 
-    def _received_s(self, ear: _TrackEar) -> float:
-        return ear.segmenter.heard_s + len(ear.buffer) / self._rate
-
-    def _other(self, track: Track) -> _TrackEar:
-        return self._ears["outbound" if track == "inbound" else "inbound"]
-
-    def _describe(self, track: Track, ear: _TrackEar, speech: Speech) -> SpeechHeard:
-        party, start_s = self._parties[track], speech.start_s
-        theirs = _begun_before(start_s, self._other(track))
-        other_s = max((min(end, start_s) for _, end in theirs), default=None)
-        own_s = ear.spoken[-1][1] if ear.spoken else None
-        newest_s = max((t for t in (other_s, own_s) if t is not None), default=None)
-        heard = SpeechHeard(
+    def _tell(self, track: Track, speech: Speech) -> SpeechHeard:
+        other, party = self._ears[_OTHER[track]], self._parties[track]
+        open_speech = other.segmenter.open_speech
+        return SpeechHeard(
             party=party,
-            start_s=round(start_s, 3),
+            start_s=round(speech.start_s, 3),
             end_s=round(speech.end_s, 3),
-            acoustics=Acoustics(
-                tonal_shift_st=self._tonal_shift(ear, party, speech.pitch_hz),
-                pause_s=_since(newest_s, start_s),
-                volume_dbfs=round(speech.volume_dbfs, 2),
-                # he answers only when the other spoke last
-                response_latency_s=_since(other_s, start_s) if newest_s == other_s else None,
-                overtalk_s=round(
-                    sum(max(0.0, min(speech.end_s, end) - start_s) for _, end in theirs), 3
-                ),
-                talk_s=round(speech.talk_s, 3),
+            acoustics=self._dialogue.describe(
+                party,
+                speech,
+                self._ears[track].voice,
+                other.voice,
+                [] if open_speech is None else open_speech.parts,
             ),
         )
-        ear.spoken.append((start_s, speech.end_s))
-        return heard
-
-    @staticmethod
-    def _tonal_shift(ear: _TrackEar, party: Party, pitch: float | None) -> float | None:
-        if pitch is None:
-            return None
-        known = ear.pitches.setdefault(party, deque(maxlen=_BASELINE))
-        shift = semitones(pitch, float(np.median(known))) if known else 0.0
-        known.append(pitch)
-        return round(shift, 3)
-
-
-def _since(before_s: float | None, start_s: float) -> float | None:
-    return None if before_s is None else round(max(0.0, start_s - before_s), 3)
-
-
-def _begun_before(start_s: float, ear: _TrackEar) -> list[tuple[float, float]]:
-    """Return the stretches of speech that had begun by then, the one still open included."""
-    since_s = ear.segmenter.speaking_since_s
-    still = [] if since_s is None else [(since_s, ear.segmenter.heard_s)]
-    return [stretch for stretch in (*ear.spoken, *still) if stretch[0] <= start_s]

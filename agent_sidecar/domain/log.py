@@ -13,7 +13,8 @@ from agent_sidecar.domain.record import (
     TransferAttempt,
 )
 from agent_sidecar.domain.traits import TraitsHeard
-from agent_sidecar.domain.types import HintId, Lead, Leg, LegId, TransferId
+from agent_sidecar.domain.types import HintId, Lead, Leg, LegId, Party, TransferId
+from agent_sidecar.domain.voices import Voices
 
 
 @dataclass(slots=True)
@@ -32,6 +33,7 @@ class CallLog:
     opened: CallOpened
     lead: Lead
     legs: dict[LegId, Leg] = field(default_factory=dict)
+    voices: Voices = field(init=False)
     answered_at: datetime | None = None
     # the newest time anything was said or done
     last_at: datetime | None = None
@@ -53,9 +55,14 @@ class CallLog:
     posted: tuple[FinalStatus, bool | None] | None = None
     recording: Recording = field(default_factory=Recording)
     frames_lost: int = 0
+    masked_s: float = 0.0
+    echo_s: float = 0.0
     interruptions: int = 0
     interrupted: bool = False
     closed_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        self.voices = Voices(self.legs)
 
     def seconds(self, at: datetime) -> float:
         """Return a time of the conversation as seconds since its start."""
@@ -65,6 +72,11 @@ class CallLog:
     def prospect_leg(self) -> Leg | None:
         """The leg that the prospect is on."""
         return next((leg for leg in self.legs.values() if leg.party == "prospect"), None)
+
+    def leg_of(self, party: Party) -> Leg | None:
+        """Return the newest leg of a party that has not hung up."""
+        legs = [x for x in self.legs.values() if x.party == party and x.to_at is None]
+        return legs[-1] if legs else None
 
     @property
     def last_objection(self) -> str | None:
@@ -79,7 +91,5 @@ class CallLog:
     @property
     def is_with_agent(self) -> bool:
         """The agent can still do something: nobody hung up, and no closer talks to the prospect."""
-        with_closer = any(
-            t.bridged_at is not None and t.completed_at is None for t in self.transfers.values()
-        )
-        return self.hung_up_at is None and self.closed_at is None and not with_closer
+        is_up = self.hung_up_at is None and self.closed_at is None
+        return is_up and self.voices.other == "agent"

@@ -1,6 +1,7 @@
 """The media stream as the domain sees it: one `StreamStart`, then frames of two tracks."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from agent_sidecar.domain.types import LegId, Track
 
@@ -35,6 +36,8 @@ class MediaFrame:
     track: Track
     chunk: int
     payload: bytes
+    # empty where the frame does not say it
+    stream_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +47,29 @@ class StreamStop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamError:
+    """The other side finds fault with a frame; the stream goes on."""
+
     stream_id: str
     code: int
+    # one of few fixed words
+    name: str
     title: str
     detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StreamDigit:
+    """Somebody pressed a key; may come late, so `at` orders digits, not their coming."""
+
+    stream_id: str
+    digit: str
+    # None: the frame does not say
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StreamNotice:
-    """A frame that changes nothing here: connected, mark, dtmf, or an event of a later protocol."""
+    """A frame that changes nothing here: connected, mark, or an event of a later protocol."""
 
     event: str
     known: bool

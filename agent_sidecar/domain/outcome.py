@@ -1,11 +1,14 @@
 """How a call ended: the first rule that fits, and what follows from it."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, tzinfo
 
 from agent_sidecar.domain.log import CallLog
+from agent_sidecar.domain.next_time import agreed_time
 from agent_sidecar.domain.playbook import Playbook
 from agent_sidecar.domain.record import FinalStatus, Outcome, Result
 from agent_sidecar.domain.words import Phrases
+from agent_sidecar.domain.zones import zone_named
 
 # a prospect who hangs up in an earlier phase has abandoned the call
 ABANDONED_BEFORE_PHASE = 6
@@ -24,6 +27,8 @@ _RESULTS: dict[FinalStatus, Result] = {
     "abandoned": "not_qualified",
     "unknown": "callback",
 }
+# no next contact follows these, whatever was said before
+_NOTHING_AFTER: frozenset[FinalStatus] = frozenset({"hot_transfer", "disqualified", "no_answer"})
 # None: not counted (yet)
 _QUALIFIED: dict[FinalStatus, bool | None] = {
     "hot_transfer": True,
@@ -41,7 +46,7 @@ def conclude(log: CallLog, playbook: Playbook) -> Outcome:
     if log.posted is not None:
         status, qualified = log.posted
     else:
-        status, qualified = _final_status(log, ends), None
+        status, qualified = _final_status(log, ends, playbook), None
     outcome = outcome_of(
         status,
         qualified=qualified,
@@ -49,7 +54,9 @@ def conclude(log: CallLog, playbook: Playbook) -> Outcome:
         playbook=playbook,
         posted=log.posted is not None,
     )
-    return replace(outcome, booked="booking" in ends)
+    return replace(
+        outcome, booked="booking" in ends, follow_up_at=_next_time(log, status, playbook)
+    )
 
 
 def outcome_of(
@@ -68,14 +75,14 @@ def outcome_of(
     return Outcome(final_status=status, result=_RESULTS[status], qualified=qualified, posted=posted)
 
 
-def _final_status(log: CallLog, ends: set[str]) -> FinalStatus:
+def _final_status(log: CallLog, ends: set[str], playbook: Playbook) -> FinalStatus:
     if log.bridged:
         return "hot_transfer"
     if log.machine or (log.answered_at is None and not log.segments):
         return "no_answer"
     if "video" in ends:
         return "video_sent"
-    if "booking" in ends or _agreed_on_next_time(log):
+    if "booking" in ends or _agreed_on_next_time(log, playbook):
         return "follow_up"
     if log.refused:
         return "disqualified"
@@ -85,11 +92,25 @@ def _final_status(log: CallLog, ends: set[str]) -> FinalStatus:
     return "unknown"
 
 
-def _agreed_on_next_time(log: CallLog) -> bool:
-    """Say whether the prospect named a next time; not if he wants no call any more."""
+def _agreed_on_next_time(log: CallLog, playbook: Playbook) -> bool:
+    """Say whether the prospect agreed on a next time; not if he wants no call any more."""
     if log.refused:
         return False
-    return any(s.speaker == "prospect" and _NEXT_TIME.find(s.text) for s in log.segments)
+    asked = (s.speaker == "prospect" and _NEXT_TIME.find(s.text) for s in log.segments)
+    return any(asked) or agreed_time(log.segments, _zone(log, playbook)) is not None
+
+
+def _next_time(log: CallLog, status: FinalStatus, playbook: Playbook) -> datetime | None:
+    """Return when the next contact was agreed for; none with whom nothing more is to be talked."""
+    if log.refused or status in _NOTHING_AFTER:
+        return None
+    return agreed_time(log.segments, _zone(log, playbook))
+
+
+def _zone(log: CallLog, playbook: Playbook) -> tzinfo:
+    """Return the lead's zone; a lead without one is taken to live where the first closer does."""
+    names = (log.lead.timezone or "", playbook.closers[0].timezone)
+    return next((zone for zone in map(zone_named, names) if zone is not None), UTC)
 
 
 def _used_ends(log: CallLog, playbook: Playbook) -> set[str]:

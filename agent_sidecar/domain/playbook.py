@@ -12,6 +12,8 @@ from agent_sidecar.domain.types import ObjectionType, StrategyName
 from agent_sidecar.domain.zones import zone_named
 
 PHASES = 12
+# what an objection says about who raises it
+Shows = Literal["scepticism", "discomfort"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,12 @@ class Phase:
     goal: str
     # typical agent wordings of this phase: what recognises it
     cues: tuple[str, ...]
+    # typical prospect wordings of this phase
+    answers: tuple[str, ...] = ()
+    # whole-word phrases of the agent that make it certain
+    phrases: tuple[str, ...] = ()
+    # objections are answered in it: it is near from every phase while one is open
+    answers_objections: bool = False
     allows_transfer: bool = False
 
 
@@ -47,10 +55,14 @@ class Objection:
 
     type: ObjectionType
     wordings: tuple[str, ...]
+    # lines that sound alike and do not object: what is closer to one of them is not this objection
+    unlike: tuple[str, ...] = ()
     # whole-word phrases that make it certain
     triggers: tuple[str, ...] = ()
     # ends the call: a refusal or a do-not-call request
     is_refusal: bool = False
+    # that he doubts us, or that he is not at ease with what the work needs
+    shows: Shows | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +229,12 @@ def _objection_mistakes(playbook: Playbook) -> Iterator[Mistake]:
                 path=("objections", index, "wordings"),
                 text=f"the objection {objection.type!r} has no wordings: it could never be"
                 " recognised; add some",
+            )
+        for text in sorted(set(objection.wordings) & set(objection.unlike)):
+            yield Mistake(
+                path=("objections", index, "unlike"),
+                text=f"the objection {objection.type!r} has {text!r} both as a wording and as a"
+                " line that is no objection; remove one",
             )
 
 

@@ -58,13 +58,25 @@ class Acoustics:
     tonal_shift_st: float | None = None
     # words a minute, from the words and the time spoken
     pace_wpm: float | None = None
+    # syllables a second of talk, counted by their nuclei in the sound; None: too short to tell
+    pace_syl_s: float | None = None
+    # that against the speaker's median: 0.2 is a fifth faster
+    pace_shift: float | None = None
     # silence inside and before the segment since the last speech of anybody
     pause_s: float | None = None
+    # the part of it that is inside
+    inner_pause_s: float = 0.0
     volume_dbfs: float | None = None
+    # decibels above (+) or below the speaker's median
+    volume_shift_db: float | None = None
     # from the end of the other's speech to the start of this
     response_latency_s: float | None = None
     # talked into the other's speech, which had begun before
     overtalk_s: float = 0.0
+    # times he did so for long enough to break in
+    interruptions: int = 0
+    # of all talk of both so far, this segment's included, his: 0..1
+    talk_ratio: float | None = None
     talk_s: float = 0.0
 
 
@@ -322,6 +334,9 @@ class CallRecord:
     recording: Recording = field(default_factory=Recording)
     # the stream's frames that never came, concealed, and those that could not be decoded
     frames_lost: int = 0
+    # seconds of music and signalling tones, and of one track's echo on the other: nobody's speech
+    masked_s: float = 0.0
+    echo_s: float = 0.0
 
     @property
     def duration_s(self) -> float:

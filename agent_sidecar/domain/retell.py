@@ -7,6 +7,7 @@ from itertools import groupby
 
 from agent_sidecar.domain.credits import credit_moves, find_patterns, follow_objections
 from agent_sidecar.domain.engagement import NEUTRAL
+from agent_sidecar.domain.key_phrases import key_phrases
 from agent_sidecar.domain.log import CallLog
 from agent_sidecar.domain.outcome import conclude
 from agent_sidecar.domain.playbook import Playbook
@@ -24,7 +25,6 @@ from agent_sidecar.domain.record import (
     Voice,
 )
 from agent_sidecar.domain.traits import level
-from agent_sidecar.domain.words import key_phrases
 from agent_sidecar.domain.zones import zone_named
 
 # a rise of the call's score within a phase that makes it a positive one
@@ -97,6 +97,8 @@ def make_record(log: CallLog, playbook: Playbook, configuration: Configuration) 
         configuration=configuration,
         recording=log.recording,
         frames_lost=log.frames_lost,
+        masked_s=round(log.masked_s, 3),
+        echo_s=round(log.echo_s, 3),
     )
 
 

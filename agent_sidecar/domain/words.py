@@ -1,37 +1,69 @@
-"""Words: tokens, whole-word phrases that mind negation, sentiment from a small lexicon."""
+"""Words: what was said, in one spelling; whole-word phrases that mind negation.
 
-import math
+Recognisers write “don't”, “dont” or “do not”, with punctuation or without. What is compared has one
+spelling (`plain_words`): lower case, contractions opened, so that one phrase covers them all.
+"""
+
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 _TOKEN = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+")
 # a word, or what ends a clause
 _PIECE = re.compile(rf"{_TOKEN.pattern}|[.,;:!?\u2013\u2014]")
-_QUESTION_MARKS = re.compile(r"\?+")
 _APOSTROPHES = str.maketrans({"\u2019": "'", "\u02bc": "'"})
 
-NEGATORS = frozenset(
-    "no not never none nothing neither nor without hardly barely cannot can't don't doesn't didn't "
-    "won't wouldn't isn't aren't wasn't weren't shouldn't couldn't haven't hasn't ain't".split()
-)
-# how many words before a word, in its clause, may turn it round
-REACH = 3
-# opening a clause, these answer somebody; they negate at most the very next word ("no problem")
-_ANSWERS = frozenset({"no", "nope"})
-
-# what a word says about the speaker's mood towards the talk, -1..1
-_MOOD = {
-    1.0: "love excellent amazing perfect fantastic wonderful awesome excited definitely absolutely",
-    0.7: "great good glad happy nice interested interesting helpful thanks thank sure yes like "
-    "enjoy exactly appreciate impressive sounds cool best better curious agree deal ready worth",
-    0.4: "okay ok fine maybe possible fair open right useful easy hope welcome true works",
-    -0.4: "but unsure doubt expensive busy hard difficult late worried worry concern tired risk "
-    "problem confused unfortunately sorry boring cold slow",
-    -0.7: "bad no nope waste hate stupid wrong annoying pushy afraid scared suspicious useless "
-    "ridiculous tough hang stop leave fake lost",
-    -1.0: "scam fraud terrible awful horrible angry liar lie lies worst ripoff disgusting",
+# "n't" words whose stem is not what is left without it
+_IRREGULAR = {
+    "can't": ("can", "not"),
+    "cannot": ("can", "not"),
+    "won't": ("will", "not"),
+    "shan't": ("shall", "not"),
+    "ain't": ("is", "not"),
+    "let's": ("let", "us"),
+    "gonna": ("going", "to"),
+    "wanna": ("want", "to"),
+    "gotta": ("got", "to"),
+    "lemme": ("let", "me"),
+    "gimme": ("give", "me"),
+    "dunno": ("do", "not", "know"),
 }
-MOOD: dict[str, float] = {word: mood for mood, words in _MOOD.items() for word in words.split()}
+_ENDINGS = {"'m": "am", "'re": "are", "'ve": "have", "'ll": "will", "'d": "would"}
+# "'s" after these is “is”; after others it is mostly a possessive
+_BEFORE_IS = frozenset("it that this there here he she what who where how when why".split())
+# spellings without an apostrophe; those that are words of their own ("well", "were") are not here
+_BARE = {
+    word.replace("'", ""): word
+    for word in (
+        "can't won't ain't don't doesn't didn't isn't aren't wasn't weren't hasn't haven't hadn't "
+        "wouldn't couldn't shouldn't i'm i've you're you've we've they're they've that's it's "
+        "what's there's he's she's let's"
+    ).split()
+    if word not in {"it's"}
+}
+
+NEGATORS = frozenset("no not never none nothing neither nor without hardly barely".split())
+# how many words before a word, in its clause, may turn it round ...
+REACH = 3
+# ... unless what is negated is a saying or thinking, which turns round what it is about
+OPINION_REACH = 10
+_OPINIONS = frozenset(
+    "say saying said says mean meaning meant think thinking believe claim claiming suggest "
+    "suggesting calling accusing worried afraid that".split()
+)
+# of these nothing holds that is said of them
+_NOBODY = frozenset({"nothing", "none", "neither"})
+# opening a clause, these answer somebody; they negate at most the very next word ("no problem")
+_ANSWERS = frozenset({"no"})
+# after a negator these make it no negation: "not only a scam", "nothing but a scam", "no doubt"
+_UNDONE = frozenset("only just but".split())
+_UNDONE_NO = frozenset("doubt question wonder matter".split())
+# words that begin a new clause where a recogniser writes no comma
+_TURNS = frozenset("but because although though however except unless".split())
+_AUXILIARIES = frozenset(
+    "is are was were do does did has have had can could will would should might must".split()
+)
+_SUBJECTS = frozenset("i you he she it we they this that there these those".split())
 
 
 def tokens(text: str) -> list[str]:
@@ -39,149 +71,141 @@ def tokens(text: str) -> list[str]:
     return _TOKEN.findall(text.lower().translate(_APOSTROPHES))
 
 
-def question_count(text: str) -> int:
-    """Return how many questions are asked: question marks, else an opening question word."""
-    marks = len(_QUESTION_MARKS.findall(text))
-    if marks:
-        return marks
-    words = tokens(text)
-    return int(bool(words) and words[0] in _ASKING and len(words) > 2)
+def plain_words(text: str) -> tuple[str, ...]:
+    """Return the words of a text in one spelling: lower case, contractions opened."""
+    return words_and_clauses(text)[0]
 
 
-_ASKING = frozenset("how what when where who why which can could would is are do does will".split())
-
-
-def sentiment(text: str) -> float:
-    """Return the mood of a text, -1 (against) to 1 (for); 0 when no word tells.
-
-    Each word of the lexicon counts with its mood, turned round by 0.7 when one of the `REACH` words
-    before it in its clause negates; the sum is squashed as VADER does it (Hutto & Gilbert 2014):
-    s / sqrt(s^2 + k).
-    """
-    total = 0.0
-    words, clauses = _words_and_clauses(text)
-    for index, word in enumerate(words):
-        mood = MOOD.get(word)
-        if mood is None or _only_turns_next(words, clauses, index):
+# a line is asked for the phrases of every objection and phase, one after another
+@lru_cache(maxsize=8)
+def words_and_clauses(text: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Return the plain words of a text, and for each where its clause begins."""
+    words: list[str] = []
+    clauses: list[int] = []
+    begins = 0
+    for piece in _PIECE.findall(text.lower().translate(_APOSTROPHES)):
+        if not piece[0].isalnum():
+            begins = len(words)
             continue
-        negated = word not in NEGATORS and _is_negated(words, clauses[index], index, index)
-        total += -0.7 * mood if negated else mood
-    return total / math.sqrt(total * total + 2.0)
+        if piece in _TURNS:
+            begins = len(words)
+        for word in _opened(piece):
+            if word == "mail" and words and words[-1] == "e":
+                words[-1] = "email"
+                continue
+            words.append(word)
+            clauses.append(begins)
+    return tuple(words), tuple(clauses)
 
 
-def _only_turns_next(words: list[str], clauses: list[int], index: int) -> bool:
-    """Say whether the word is the “no” of “no problem”, which has no mood of its own."""
-    if words[index] not in _ANSWERS or index + 1 == len(words):
+def is_negated(words: Sequence[str], clause: int, first: int, last: int) -> bool:
+    """Say whether the words from `first` to `last` follow a negation in the clause.
+
+    A question that negates (“isn't this a scam?”) supposes what it asks: it negates nothing.
+    """
+    return any(
+        _reaches(words, clause, at, first, last)
+        for at in range(max(clause, first - OPINION_REACH), first)
+        if words[at] in NEGATORS
+    )
+
+
+def _reaches(words: Sequence[str], clause: int, at: int, first: int, last: int) -> bool:
+    if words[at] in _ANSWERS and at == clause:
+        return last == at + 1
+    following = words[at + 1]
+    if following in (_UNDONE_NO if words[at] == "no" else _UNDONE) or (
+        words[at] == "not" and _is_asked(words, clause, at)
+    ):
         return False
-    following = words[index + 1]
-    in_clause = clauses[index + 1] == clauses[index]
-    return in_clause and following in MOOD and following not in NEGATORS
+    return following in _OPINIONS or words[at] in _NOBODY or at >= first - REACH
+
+
+def _is_asked(words: Sequence[str], clause: int, at: int) -> bool:
+    """Say whether a “not” belongs to a question: “is not this …”, “is this not …”."""
+    start = clause + (words[clause] in _TURNS)
+    asked = (at == start + 1 and words[at + 1] in _SUBJECTS) or (
+        at == start + 2 and words[start + 1] in _SUBJECTS
+    )
+    return words[start] in _AUXILIARIES and asked
 
 
 class Phrases:
     """Finds whole-word phrases; one that a negation precedes in its clause does not count.
 
-    A phrase that is a negation itself ("do not call") always counts: people repeat such words, and
-    hardly ever turn them round.
+    A phrase that is a negation itself ("do not call") counts unless somebody denies to say or think
+    it: people repeat such words, and hardly ever turn them round. `inflected`: “scammed” and
+    “scams” count for “scam”.
     """
 
-    def __init__(self, phrases: Iterable[str]) -> None:
-        # by first word: (words of the phrase, the phrase as written)
-        self._by_first: dict[str, list[tuple[list[str], str]]] = {}
+    def __init__(self, phrases: Iterable[str], *, inflected: bool = False) -> None:
+        # by any form of the first word: (forms of each word, the phrase as written)
+        self._by_first: dict[str, list[tuple[list[frozenset[str]], str]]] = {}
         for phrase in phrases:
-            if words := tokens(phrase):
-                self._by_first.setdefault(words[0], []).append((words, phrase))
+            forms = [
+                _forms(word) if inflected else frozenset({word}) for word in plain_words(phrase)
+            ]
+            for first in forms[0] if forms else ():
+                self._by_first.setdefault(first, []).append((forms, phrase))
 
     def find(self, text: str) -> list[str]:
         """Return the phrases said in the text, in its order."""
-        words, clauses = _words_and_clauses(text)
-        found = []
+        return [phrase for _, phrase in self.places(text)]
+
+    def places(self, text: str) -> list[tuple[range, str]]:
+        """Return the phrases said in the text, each with the places of its plain words."""
+        return [(places, phrase) for places, phrase, denied in self._matches(text) if not denied]
+
+    def denied(self, text: str) -> list[str]:
+        """Return the phrases that are in the text and do not count, for they are denied."""
+        return [phrase for _, phrase, denied in self._matches(text) if denied]
+
+    def _matches(self, text: str) -> Iterator[tuple[range, str, bool]]:
+        words, clauses = words_and_clauses(text)
         for index, word in enumerate(words):
-            for phrase, written in self._by_first.get(word, ()):
-                end = index + len(phrase)
-                if words[index:end] != phrase:
-                    continue
-                negates = not NEGATORS.isdisjoint(phrase)
-                if negates or not _is_negated(words, clauses[index], index, end - 1):
-                    found.append(written)
-        return found
+            for forms, written in self._by_first.get(word, ()):
+                end = index + len(forms)
+                said = words[index:end]
+                if len(said) == len(forms) and all(map(frozenset.__contains__, forms, said)):
+                    denied = self._is_denied(words, clauses[index], index, end)
+                    yield range(index, end), written, denied
+
+    def _is_denied(self, words: Sequence[str], clause: int, index: int, end: int) -> bool:
+        if NEGATORS.isdisjoint(words[index:end]):
+            return is_negated(words, clause, index, end - 1)
+        return any(
+            words[at] in NEGATORS and words[at + 1] in _OPINIONS
+            for at in range(max(clause, index - OPINION_REACH), index - 1)
+        )
 
 
-def _words_and_clauses(text: str) -> tuple[list[str], list[int]]:
-    """Return the words of a text, and for each where its clause begins."""
-    words: list[str] = []
-    clauses: list[int] = []
-    begins = 0
-    for piece in _PIECE.findall(text.lower().translate(_APOSTROPHES)):
-        if piece[0].isalnum():
-            words.append(piece)
-            clauses.append(begins)
-        else:
-            begins = len(words)
-    return words, clauses
+def _opened(word: str) -> Sequence[str]:
+    """Return a word without contractions."""
+    word = _BARE.get(word, word)
+    if word in _IRREGULAR:
+        return _IRREGULAR[word]
+    stem, apostrophe, ending = word.partition("'")
+    if not apostrophe:
+        return (word,)
+    if ending == "t" and stem.endswith("n"):
+        return stem[:-1], "not"
+    if ending == "s":
+        return (stem, "is") if stem in _BEFORE_IS else (word,)
+    return (stem, _ENDINGS[f"'{ending}"]) if f"'{ending}" in _ENDINGS else (word,)
 
 
-def _is_negated(words: list[str], clause: int, first: int, last: int) -> bool:
-    """Say whether the words from `first` to `last` follow a negation in the clause."""
-    return any(
-        words[at] in NEGATORS and (at > clause or words[at] not in _ANSWERS or last == at + 1)
-        for at in range(max(clause, first - REACH), first)
-    )
+_VOWELS = frozenset("aeiou")
 
 
-def key_phrases(texts: Iterable[str], *, most: int = 12) -> list[tuple[str, list[int]]]:
-    """Return the phrases said most often, each with the index of its text for every time.
-
-    Runs of one to three content words; one that only ever occurs inside a longer one is left out.
-    All but pairs, which tell most, must occur twice.
-    """
-    places: dict[str, list[int]] = {}
-    for index, text in enumerate(texts):
-        for run in _content_runs(text):
-            places.setdefault(" ".join(run), []).append(index)
-    kept = {
-        phrase: found
-        for phrase, found in places.items()
-        if len(found) > 1 or len(phrase.split()) == 2
-    }
-    inside = {
-        part
-        for phrase, found in kept.items()
-        for part in map(" ".join, _runs(phrase.split()))
-        if part != phrase and len(found) >= len(places[part])
-    }
-    ranked = sorted(
-        (item for item in kept.items() if item[0] not in inside),
-        key=lambda item: (-len(item[1]), -len(item[0].split()), item[0]),
-    )
-    return ranked[:most]
-
-
-def _content_runs(text: str) -> Iterator[list[str]]:
-    run: list[str] = []
-    for word in tokens(text):
-        if word not in _COMMON and len(word) > 2:
-            run.append(word)
-        else:
-            yield from _runs(run)
-            run = []
-    yield from _runs(run)
-
-
-def _runs(words: list[str]) -> Iterator[list[str]]:
-    """Yield every run of one to three of these words."""
-    for size in (1, 2, 3):
-        for start in range(len(words) - size + 1):
-            yield words[start : start + size]
-
-
-_COMMON = frozenset(
-    "the and for are but not you your yours all any can had her was one our out day get has him "
-    "his how man new now old see two way who boy did its let put say she too use that with have "
-    "this will from they know want been good much some time very when come here just like long "
-    "make many more only over such take than them well were what would there their about which "
-    "could other these then into your also because does doing don't it's i'm i've i'll you're "
-    "that's isn't didn't can't won't yeah yes okay really thing things something anything maybe "
-    "think going gonna got lot sure right mean kind actually where why how's what's let's he's "
-    "she's they're we're".split()
-)
+def _forms(word: str) -> frozenset[str]:
+    """Return a word with its regular inflections; more than there are does no harm."""
+    if word in NEGATORS or len(word) < 3 or not word.isalpha():
+        return frozenset({word})
+    forms = {word, f"{word}s", f"{word}es", f"{word}ed", f"{word}ing", f"{word}'s"}
+    if word.endswith("e"):
+        forms |= {f"{word}d", f"{word[:-1]}ing"}
+    if word.endswith("y"):
+        forms |= {f"{word[:-1]}ies", f"{word[:-1]}ied"}
+    if word[-1] not in _VOWELS and word[-2] in _VOWELS:
+        forms |= {f"{word}{word[-1]}ed", f"{word}{word[-1]}ing"}
+    return frozenset(forms)

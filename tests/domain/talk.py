@@ -1,7 +1,7 @@
 """Plays a conversation to a `Call`, line by line, and keeps what it asked for."""
 
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from agent_sidecar.domain import events as ev
 from agent_sidecar.domain.call import Call
@@ -52,8 +52,8 @@ class Talk:
     ) -> list[ev.Effect]:
         return self.embed(self.hear(party, text, at_s), vector)
 
-    def speech(self, party: Party, start_s: float, end_s: float, **sound: float) -> None:
-        acoustics = Acoustics(**{"talk_s": end_s - start_s, **sound})
+    def speech(self, party: Party, start_s: float, end_s: float, **sound: Any) -> None:
+        acoustics = replace(Acoustics(talk_s=end_s - start_s), **sound)
         self.feed(ev.SpeechHeard(party=party, start_s=start_s, end_s=end_s, acoustics=acoustics))
 
     def join(self, leg_id: LegId = PROSPECT, party: Party = "prospect", at_s: float = 0.0) -> None:

@@ -1,10 +1,19 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from agent_sidecar.domain.audio import SILENCE_DBFS, decoder_for, level_dbfs
-from agent_sidecar.domain.media import MediaFormat
+from agent_sidecar.domain.audio import (
+    G711,
+    LONGEST_GAP_S,
+    MOST_SILENCE_S,
+    RATE_HZ,
+    SILENCE_DBFS,
+    level_dbfs,
+)
 
 EVERY_CODE = bytes(range(256))
+FRAME = 160
 
 
 def ulaw_to_linear(code: int) -> int:
@@ -28,30 +37,39 @@ def alaw_to_linear(code: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "reference"), [("PCMU", ulaw_to_linear), ("PCMA", alaw_to_linear)]
+    ("new", "reference"), [(G711.ulaw, ulaw_to_linear), (G711.alaw, alaw_to_linear)]
 )
-def test_every_code_decodes_as_g711_says(encoding, reference):
-    decode = decoder_for(MediaFormat(encoding=encoding, sample_rate_hz=8000))
-    assert decode is not None
-    samples = decode(EVERY_CODE)
+def test_every_code_decodes_as_g711_says(new: Callable[[], G711], reference: Callable[[int], int]):
+    samples = new().decode([EVERY_CODE[:100], EVERY_CODE[100:]])
     assert samples.dtype == np.float32
     assert (samples * 32768).tolist() == [reference(code) for code in range(256)]
 
 
-def test_an_encoding_is_known_in_any_spelling():
-    assert decoder_for(MediaFormat(encoding="pcmu", sample_rate_hz=8000)) is not None
+@pytest.mark.parametrize("new", [G711.ulaw, G711.alaw])
+def test_a_lost_payload_is_silence_as_long_as_the_one_before(new: Callable[[], G711]):
+    decoder = new()
+    loud = b"\x00" * 80
+    first = decoder.decode([b"", loud, b"", loud[:40], b""])
+    assert first.size == FRAME + 80 + 80 + 40 + 40
+    for silent in (first[:FRAME], first[FRAME + 80 : FRAME + 160], first[-40:]):
+        assert np.abs(silent).max() < 1e-3
+    # the length is remembered from one batch to the next
+    assert decoder.decode([b"", b""]).size == 80
+    assert decoder.decode([]).size == 0
+    assert decoder.garbled == 0
 
 
-@pytest.mark.parametrize(
-    "media_format",
-    [
-        MediaFormat(encoding="OPUS", sample_rate_hz=8000),
-        MediaFormat(encoding="PCMU", sample_rate_hz=16000),
-        MediaFormat(encoding="PCMU", sample_rate_hz=8000, channels=2),
-    ],
-)
-def test_what_nothing_here_decodes_has_no_decoder(media_format):
-    assert decoder_for(media_format) is None
+def test_however_long_a_payload_is_its_loss_is_short():
+    decoder = G711.ulaw()
+    decoder.decode([b"\xff" * 100_000])
+    assert decoder.decode([b""]).size == RATE_HZ * LONGEST_GAP_S
+
+
+def test_however_much_is_lost_silence_has_an_end():
+    decoder = G711.ulaw()
+    decoder.decode([b"\x00" * 960])
+    assert decoder.decode([b""] * 10_000).size == RATE_HZ * MOST_SILENCE_S
+    assert decoder.decode([b"", b"\x00" * 160, b""]).size == 320
 
 
 def test_the_level_of_a_full_scale_square_wave_is_zero_and_halves_by_six_db():

@@ -1,11 +1,16 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from agent_sidecar.domain import events as ev
 from agent_sidecar.domain.call import Call, as_vector
+from agent_sidecar.domain.engagement import Weights
 from agent_sidecar.domain.record import Recording
-from agent_sidecar.domain.types import HintId, Lead, Leg, LegId
+from agent_sidecar.domain.types import CommandId, HintId, Lead, Leg, LegId
 from tests.domain.playbooks import MONEY, NOTHING, REFRAME, STORY, VIDEO, at, like, reader
 from tests.domain.talk import CLOSER, COLD, CONFIGURATION, OPENED, PROSPECT, WARM, Talk
+from tests.domain.test_strategies import a_model
 
 
 def test_a_final_line_is_embedded_and_then_told_with_its_score():
@@ -42,6 +47,28 @@ def test_an_agent_s_line_moves_the_phase_and_shows_its_strategy_but_no_score():
     talk.say("agent", "cue", 3.0, like("cue 4"))
     talk.say("agent", "another cue", 4.0, like("cue 4"))
     assert talk.call.phase == 4
+
+
+@pytest.mark.parametrize(("label", "strategy"), [(0, "ask-small"), (2, None)])
+def test_fitted_strategies_are_recognised_instead_of_the_playbook_s(label, strategy):
+    sure = np.where(np.arange(5) == label, 50.0, 0.0).astype(np.float32)
+    model = replace(a_model(), starts=sure, outer_starts=np.stack([sure, sure]))
+    call = Call(OPENED, reader(), Weights(strategies=model))
+    for number, party in enumerate(("prospect", "agent")):
+        line_id = f"l{number}"
+        heard = ev.LineHeard(
+            line_id=line_id,
+            at=at(number),
+            party="agent" if party == "agent" else "prospect",
+            text="say story",
+            is_final=True,
+        )
+        call.receive(heard)
+        raw = like("say story").astype("<f4").tobytes()
+        call.receive(ev.LineEmbedded(line_id=line_id, vector=raw))
+    told = call.log.segments[-1]
+    assert told.strategy == strategy
+    assert (told.strategy_confidence is None) == (strategy is None)
 
 
 def test_a_line_whose_vector_never_came_is_understood_by_its_words():
@@ -95,7 +122,7 @@ def test_speech_that_nobody_transcribed_is_scored_by_its_sound():
     talk.speech("closer", 4.0, 5.0)
     talk.speech("prospect", 20.0, 21.0)
     prospect, agent, closer, _ = talk.close(30.0).segments
-    assert (prospect.text, prospect.engagement) == ("", 56.0)
+    assert (prospect.text, prospect.engagement) == ("", 55.97)
     assert (agent.text, agent.engagement, agent.speaker) == ("", None, "agent")
     assert (closer.text, closer.engagement, closer.speaker) == ("", None, "closer")
 
@@ -183,10 +210,13 @@ def test_lead_stream_and_recording_are_noted():
     lead = Lead(lead_id="1", first_name="Ada")
     talk.feed(ev.LeadKnown(at=at(1), lead=lead))
     for lost in (3, 4):
-        talk.feed(ev.StreamChanged(at=at(2), kind="stopped", frames_lost=lost))
+        talk.feed(
+            ev.StreamChanged(at=at(2), kind="stopped", frames_lost=lost, masked_s=1.5, echo_s=0.2)
+        )
     talk.feed(ev.RecordingSaved(at=at(3), url="https://x", recording_id="r"))
     record = talk.close(9.0)
     assert (record.lead, record.frames_lost) == (lead, 7)
+    assert (record.masked_s, record.echo_s) == (3.0, 0.4)
     assert record.recording == Recording(url="https://x", recording_id="r")
 
 
@@ -206,8 +236,8 @@ def test_hints_closers_and_outcomes_are_noted():
 
 def test_a_rude_interruption_is_counted():
     talk = Talk()
-    for start_s, overtalk_s in ((1.0, 0.5), (10.0, 0.4)):
-        talk.speech("prospect", start_s, start_s + 1.0, overtalk_s=overtalk_s)
+    for start_s, interruptions in ((1.0, 1), (10.0, 0)):
+        talk.speech("prospect", start_s, start_s + 1.0, overtalk_s=0.5, interruptions=interruptions)
     talk.speech("prospect", 30.0, 31.0)
     assert talk.close(40.0).interruptions == 1
 
@@ -292,3 +322,48 @@ def test_who_is_handed_over_is_not_hinted_at():
         talk.say("agent", f"cue {second}", second, like("cue 10"))
     kinds = {type(effect) for effect in talk.say("prospect", WARM, 4.0)}
     assert kinds == {ev.PublishScore, ev.StartTransfer}
+
+
+# --- legs and what a call is heard by -------------------------------------------------------------
+
+
+def test_a_closer_whom_the_user_s_own_application_bridges_is_with_the_prospect_until_he_leaves():
+    talk = Talk()
+    talk.join()
+    talk.join(CLOSER, "closer", at_s=1.0)
+    assert talk.call.log.is_with_agent
+    talk.feed(ev.LegsBridged(at=at(2), leg_id=CLOSER))
+    assert not talk.call.log.is_with_agent
+    talk.say("prospect", "that is too expensive", 3.0)
+    assert talk.of(ev.AskForHints) == []
+    talk.leave(5.0, CLOSER)
+    assert talk.call.log.is_with_agent
+
+
+def test_lost_words_are_noticed_until_the_call_hangs_up():
+    talk = Talk()
+    talk.join()
+    talk.feed(ev.StreamChanged(at=at(0), kind="started"))
+    talk.speech("prospect", 0.0, 20.0)
+    (restart,) = talk.of(ev.RestartTranscription)
+    assert restart.leg_id == PROSPECT
+    talk.speech("prospect", 20.0, 40.0)
+    assert talk.call.lacks == ("transcript",)
+    talk.hear("prospect", "hello?", 41.0)
+    assert [told.lacks for told in talk.of(ev.PublishDegraded)] == [("transcript",), ()]
+    talk.leave(42.0)
+    talk.speech("prospect", 42.0, 70.0)
+    assert len(talk.of(ev.RestartTranscription)) == 1
+
+
+def test_a_command_that_was_decided_is_only_remembered():
+    talk = Talk()
+    command = ev.CommandDecided(
+        at=at(3),
+        leg_id=PROSPECT,
+        command="transcription_stop",
+        command_id=CommandId("c"),
+        reason="silent",
+    )
+    assert talk.feed(command) == []
+    assert talk.call.log.last_at == at(3)

@@ -2,18 +2,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from agent_sidecar.domain.language import (
-    _TRANSITIONS,
-    OBJECTION_CLOSE,
+    STRATEGY_CLEAR,
     STRATEGY_CLOSE,
-    PhaseTracker,
     Reader,
     texts_to_embed,
 )
-from agent_sidecar.domain.playbook import PHASES
+from agent_sidecar.domain.mood_words import WARM_LINES
+from agent_sidecar.domain.objections import CLOSE
+from agent_sidecar.domain.playbook import Objection
+from agent_sidecar.domain.strategies import Recognised
 from tests.domain.playbooks import (
     MONEY,
     NEVER,
@@ -47,9 +46,7 @@ def test_a_trigger_phrase_is_certain_whatever_the_vector_says(vector):
     assert not meaning.is_refusal
 
 
-@pytest.mark.parametrize(
-    ("closeness", "objection"), [(OBJECTION_CLOSE + 0.01, TRUST), (OBJECTION_CLOSE - 0.01, None)]
-)
+@pytest.mark.parametrize(("closeness", "objection"), [(CLOSE + 0.01, TRUST), (CLOSE - 0.01, None)])
 def test_a_line_close_to_a_wording_is_that_objection(closeness, objection):
     meaning = READER.read_prospect("hm", like("is it real", closeness))
     assert meaning.objection == objection
@@ -83,6 +80,21 @@ def test_an_agent_s_line_close_to_a_wording_uses_that_strategy(closeness, strate
     assert meaning.sentiment > 0
 
 
+@pytest.mark.parametrize(
+    ("lead", "strategy"), [(STRATEGY_CLEAR + 0.01, REFRAME), (STRATEGY_CLEAR - 0.01, None)]
+)
+def test_a_line_as_close_to_another_strategy_is_none_of_them(lead, strategy):
+    both = like("say reframe", 0.6) + like("say story", 0.6 - lead)
+    assert READER.read_agent("great", both).strategy == strategy
+
+
+@pytest.mark.parametrize("used", ["asked-for-more", None])
+def test_what_fitted_weights_recognised_counts_and_not_the_wordings(used):
+    told = Recognised(strategy=used, confidence=0.7)
+    meaning = READER.read_agent("great", like("say reframe"), told)
+    assert (meaning.strategy, meaning.strategy_confidence) == (used, 0.7 if used else None)
+
+
 def test_the_moment_a_strategy_is_for_does_not_count_as_using_it_but_as_being_close():
     vector = like("when story")
     assert READER.read_agent("well", vector).strategy is None
@@ -95,67 +107,35 @@ def test_no_vector_or_one_of_another_model_tells_nothing_and_words_still_do(vect
     assert READER.read_agent("say reframe", vector).strategy is None
     assert READER.read_prospect("too expensive", vector).objection == MONEY
     assert READER.closeness_of_strategies(vector) == {}
-    assert READER.phase_likelihood(vector) is None
 
 
 def test_a_reader_without_vectors_reads_words():
     blind = Reader(PLAYBOOK, {})
     assert blind.read_prospect("too expensive", like("is it real")).objection == MONEY
-    assert blind.phase_likelihood(like("cue 3")) is None
 
 
 def test_a_line_that_is_not_a_number_tells_nothing():
     nowhere = np.full(NOTHING.size, np.nan, np.float32)
     assert READER.read_prospect("hm", nowhere).objection is None
-    assert READER.phase_likelihood(nowhere) is None
+    assert READER.read_agent("hm", nowhere).strategy is None
 
 
-def test_the_cues_of_a_phase_make_it_likely():
-    likelihood = READER.phase_likelihood(like("cue 5"))
-    assert likelihood is not None
-    assert likelihood.shape == (PHASES,)
-    assert int(np.argmax(likelihood)) + 1 == 5
-    assert likelihood.max() == 1.0
+def test_a_vector_adds_to_the_mood_of_the_prospect_s_words():
+    warm = (like(WARM_LINES[0]) + like(WARM_LINES[1]) + like(WARM_LINES[2])) / np.float32(3)
+    assert READER.read_prospect("hm", warm).sentiment > 0.3
+    assert READER.read_agent("hm", warm).sentiment == 0.0
 
 
-def test_a_phase_without_a_vector_is_no_more_likely_than_any_other():
-    cueless = replace(PLAYBOOK.phases[4], cues=("never embedded",))
-    partly = a_playbook(phases=(*PLAYBOOK.phases[:4], cueless, *PLAYBOOK.phases[5:]))
-    likelihood = reader(partly).phase_likelihood(like("cue 6"))
-    assert likelihood is not None
-    assert likelihood[4] == likelihood[3]
+def test_who_wants_no_further_call_refuses_whatever_else_he_objects():
+    meaning = READER.read_prospect("too expensive, do not call me", None)
+    assert (meaning.objection, meaning.is_refusal) == (NEVER, True)
+    assert meaning.keywords == ("do not call", "too expensive")
 
 
-def test_from_each_phase_the_chances_add_up_and_forward_beats_back():
-    assert _TRANSITIONS.sum(axis=1) == pytest.approx(np.ones(PHASES))
-    for here in range(1, PHASES - 1):
-        assert _TRANSITIONS[here, here + 1] > _TRANSITIONS[here, :here].sum()
-
-
-def test_a_conversation_is_followed_through_its_phases():
-    phases = PhaseTracker()
-    assert phases.phase == 1
-    seen = [phases.observe(READER.phase_likelihood(like(f"cue {n}"))) for n in range(1, 13)]
-    assert seen == list(range(1, 13))
-
-
-def test_a_phase_may_be_skipped_and_is_kept_when_nothing_is_known():
-    phases = PhaseTracker()
-    assert phases.observe(READER.phase_likelihood(like("cue 8"))) == 8
-    assert phases.observe(None) == 8
-    assert phases.observe(READER.phase_likelihood(NOTHING)) == 8
-
-
-def test_one_weak_resemblance_does_not_lead_back():
-    phases = PhaseTracker()
-    for _ in range(3):
-        phases.observe(READER.phase_likelihood(like("cue 9")))
-    assert phases.observe(READER.phase_likelihood(like("cue 2", 0.2))) == 9
-
-
-@given(st.lists(st.one_of(st.none(), st.sampled_from(TEXTS).map(like)), max_size=60))
-def test_the_phase_stays_a_phase_whatever_is_said(vectors):
-    phases = PhaseTracker()
-    for vector in vectors:
-        assert 1 <= phases.observe(READER.phase_likelihood(vector)) <= PHASES
-    assert phases._belief.sum() == pytest.approx(1.0)
+def test_what_is_part_of_an_objection_is_no_buying_signal():
+    wife = Objection(type=TRUST, wordings=("x",), triggers=("talk to my wife",))
+    playbook = a_playbook(objections=(wife,), buying_signals=("can i talk to",))
+    meaning = reader(playbook).read_prospect("can I talk to my wife first", None)
+    assert (meaning.objection, meaning.buying_signal) == (TRUST, None)
+    asks = reader(playbook).read_prospect("can I talk to Kevin", None)
+    assert (asks.objection, asks.buying_signal) == (None, "can i talk to")

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -10,12 +11,12 @@ from agent_sidecar.domain.lines import (
     FASTEST_WPM,
     LINE_GRACE_S,
     REPEAT_S,
-    WORDS_PER_S,
     LineJoiner,
     Utterance,
 )
 from agent_sidecar.domain.record import Acoustics
 from agent_sidecar.domain.types import Party
+from agent_sidecar.domain.voices import WORDS_PER_S
 from tests.domain.playbooks import STARTED_AT, at
 
 
@@ -115,9 +116,32 @@ def test_a_line_takes_the_sound_of_its_party_s_speech():
         tonal_shift_st=3.0,
         pace_wpm=120.0,
         pause_s=1.5,
+        inner_pause_s=1.0,
         volume_dbfs=-22.0,
         response_latency_s=0.5,
         overtalk_s=0.3,
+        talk_s=3.0,
+    )
+
+
+def test_a_line_has_the_means_and_sums_of_its_stretches():
+    joiner = LineJoiner(STARTED_AT)
+    first = speech(2.0, 4.0, inner_pause_s=0.3, interruptions=1, pace_syl_s=4.0, pace_shift=0.0)
+    second = speech(4.7, 5.7, pause_s=0.7, interruptions=1, pace_syl_s=5.5, pace_shift=0.3)
+    joiner.hear_speech(replace(first, acoustics=replace(first.acoustics, volume_shift_db=2.0)))
+    joiner.hear_speech(
+        replace(second, acoustics=replace(second.acoustics, volume_shift_db=-1.0, talk_ratio=0.5))
+    )
+    (one,) = said(joiner, line("and so on", 6.0))
+    assert one.acoustics == Acoustics(
+        pace_wpm=60.0,
+        pace_syl_s=4.5,
+        pace_shift=0.1,
+        pause_s=0.7,
+        inner_pause_s=1.0,
+        volume_shift_db=1.0,
+        interruptions=2,
+        talk_ratio=0.5,
         talk_s=3.0,
     )
 
@@ -229,3 +253,72 @@ def test_whenever_the_vectors_come_the_lines_are_understood_in_the_order_heard(h
     assert talked_s <= sum(one.acoustics.talk_s for one in speeches) + 0.01
     for one, other in pairwise(out):
         assert one.at <= other.at
+
+
+# --- the same words by two ways -------------------------------------------------------------------
+
+
+def test_words_that_come_by_two_ways_are_one_line():
+    joiner = LineJoiner(STARTED_AT)
+    own = line("so let me show you how it works", 10.0, party="agent")
+    assert joiner.hear(own)
+    through = replace(line("let me show how it works", 10.8, party="agent"), source="other_leg")
+    assert not joiner.hear(through)
+    told = replace(line("So, let me show you how it works!", 9.5, party="agent"), source="told")
+    assert not joiner.hear(told)
+    # other words, another time, or another voice
+    assert joiner.hear(replace(line("what do you think", 11.0, party="agent"), source="other_leg"))
+    assert joiner.hear(replace(told, line_id="later", at=at(20)))
+    assert joiner.hear(replace(told, line_id="echo", party="prospect"))
+
+
+def test_every_line_of_a_recorded_call_was_said():
+    joiner = LineJoiner(STARTED_AT)
+    once = replace(line("how does it really work", 1.0), source="recorded")
+    assert joiner.hear(once)
+    assert joiner.hear(replace(once, line_id="again"))
+
+
+def test_nearly_the_same_words_by_one_way_are_two_lines():
+    joiner = LineJoiner(STARTED_AT)
+    assert joiner.hear(line("that is too much money for me", 1.0))
+    assert joiner.hear(line("that is too much money for us", 3.0))
+
+
+def test_a_final_that_repeats_an_earlier_one_is_known_whatever_came_between():
+    joiner = LineJoiner(STARTED_AT)
+    assert joiner.hear(line("how does it really work", 10.0))
+    # told late: it was said long before
+    assert joiner.hear(line("is that so", 2.0))
+    assert joiner.hear(line("tell me more about it", 11.0))
+    assert not joiner.hear(line("how does it really work", 12.0))
+
+
+@given(histories(), st.lists(st.tuples(st.integers(0, 11), st.booleans()), max_size=6))
+def test_what_is_delivered_again_changes_nothing(history, again):
+    heard, _ = history
+    once = [event for event in heard if isinstance(event, LineHeard)]
+    more = list(once)
+    for place, under_its_own_id in again:
+        line_again = once[place % len(once)]
+        if not under_its_own_id:
+            # a recogniser that repeats itself gives its line another id, at once
+            line_again = replace(line_again, line_id=f"{line_again.line_id}+{len(more)}")
+        more.insert(more.index(once[place % len(once)]) + 1, line_again)
+    assert _understood(more) == _understood(once)
+
+
+def _understood(lines: list[LineHeard]) -> list[tuple[str, str]]:
+    joiner = LineJoiner(STARTED_AT)
+    for one in lines:
+        joiner.hear(one)
+    return [(u.party, u.text) for u in joiner.ready(now_s=0.0, everything=True)]
+
+
+@given(st.lists(st.text(max_size=20), max_size=8), st.floats(-100, 1e6))
+def test_no_line_is_too_strange_to_be_joined(texts, at_s):
+    joiner = LineJoiner(STARTED_AT)
+    taken = [text for n, text in enumerate(texts) if joiner.hear(line(text, at_s, line_id=f"{n}"))]
+    told = list(joiner.ready(now_s=at_s, everything=True))
+    assert [one.text for one in told] == [text.strip() for text in taken]
+    assert all(0.0 <= one.start_s <= one.end_s for one in told)

@@ -41,9 +41,12 @@ def test_the_agent_has_the_prospect_until_a_bridge_and_again_when_the_closer_has
     log.transfers[ATTEMPT.transfer_id] = ATTEMPT
     assert log.is_with_agent
     assert not log.bridged
+    closer = Leg(leg_id=LegId("k"), party="closer")
+    log.voices.join(closer, at(4), answered=True)
     log.transfers[ATTEMPT.transfer_id] = BRIDGED
+    log.voices.begin_turn(at(5), closer.leg_id)
     assert not log.is_with_agent
-    log.transfers[ATTEMPT.transfer_id] = replace(BRIDGED, completed_at=at(99))
+    log.voices.leave(at(99), closer.leg_id)
     assert log.is_with_agent
     assert log.bridged
 
@@ -55,3 +58,15 @@ def test_who_hung_up_is_with_nobody():
     log = a_log()
     log.closed_at = at(5)
     assert not log.is_with_agent
+
+
+def test_the_newest_leg_of_a_party_that_is_up_is_his():
+    log = a_log()
+    assert log.leg_of("agent") is None
+    for number in (1, 2):
+        leg = Leg(leg_id=LegId(f"agent:{number}"), party="agent")
+        log.voices.join(leg, at(number), answered=True)
+        assert log.leg_of("agent") == replace(leg, from_at=at(number))
+    log.voices.leave(at(3), LegId("agent:2"))
+    leg = log.legs[LegId("agent:1")]
+    assert log.leg_of("agent") == leg

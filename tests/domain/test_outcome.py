@@ -1,10 +1,13 @@
+from datetime import UTC, datetime
+
 import pytest
 
 from agent_sidecar.domain import events as ev
 from agent_sidecar.domain.outcome import outcome_of
+from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.record import CallRecord, FinalStatus, Outcome
-from agent_sidecar.domain.types import HintId
-from tests.domain.playbooks import PLAYBOOK, at, like
+from agent_sidecar.domain.types import HintId, Lead
+from tests.domain.playbooks import PLAYBOOK, a_playbook, at, like
 from tests.domain.talk import COLD, WARM, Talk
 
 REFUSES = "please do not call me again"
@@ -131,6 +134,55 @@ def test_a_booking_is_more_than_a_next_time():
     talk = a_call()
     agreed_on_a_next_time(talk)
     assert not talk.close(9.0).outcome.booked
+
+
+# a Monday, 15:00 UTC
+@pytest.mark.parametrize(
+    ("timezone", "moment"),
+    [
+        ("America/New_York", datetime(2026, 3, 5, 20, tzinfo=UTC)),
+        ("America/Los_Angeles", datetime(2026, 3, 5, 23, tzinfo=UTC)),
+        # the closer's
+        (None, datetime(2026, 3, 5, 20, tzinfo=UTC)),
+        ("Mars/Base", datetime(2026, 3, 5, 20, tzinfo=UTC)),
+    ],
+)
+def test_the_next_time_is_meant_in_the_lead_s_zone(timezone, moment):
+    talk = Talk(lead=Lead(timezone=timezone))
+    talk.say("prospect", "give me a call on Thursday at three", 2.0)
+    outcome = talk.close(9.0).outcome
+    assert (outcome.final_status, outcome.follow_up_at) == ("follow_up", moment)
+
+
+def test_without_any_known_zone_it_is_meant_in_utc():
+    talk = Talk(a_playbook(closers=(Closer(name="Ann", timezone="Mars/Base"),)))
+    talk.say("prospect", "call me on Thursday at three", 2.0)
+    assert talk.close(9.0).outcome.follow_up_at == datetime(2026, 3, 5, 15, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("then", [bridged, refused])
+def test_a_next_time_is_none_when_nothing_is_to_follow(then):
+    talk = a_call()
+    then(talk)
+    agreed_on_a_next_time(talk)
+    assert talk.close(9.0).outcome.follow_up_at is None
+
+
+def test_who_is_to_be_called_later_without_a_time_is_followed_up_without_one():
+    talk = a_call()
+    talk.say("prospect", "call me later", 3.0)
+    outcome = talk.close(9.0).outcome
+    assert (outcome.final_status, outcome.follow_up_at) == ("follow_up", None)
+
+
+def test_a_video_may_have_its_next_time_too():
+    talk = a_call()
+    sent_a_video(talk)
+    talk.say("agent", "I will call you tomorrow at five.", 5.0)
+    talk.say("prospect", "okay, good", 6.0)
+    outcome = talk.close(9.0).outcome
+    assert outcome.final_status == "video_sent"
+    assert outcome.follow_up_at == datetime(2026, 3, 3, 22, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(("words", "qualified"), [(WARM, True), (COLD, False)])

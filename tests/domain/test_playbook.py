@@ -78,6 +78,16 @@ def test_a_good_playbook_has_no_mistakes():
             ("objections", 3, "wordings"),
             "'new' has no wordings",
         ),
+        (
+            a_playbook(
+                objections=(
+                    replace(OBJECTION, wordings=("a", "b"), unlike=("b", "c")),
+                    *PLAYBOOK.objections[1:],
+                )
+            ),
+            ("objections", 0, "unlike"),
+            "'b' both as a wording and as a line that is no objection",
+        ),
         (a_playbook(closers=()), ("closers",), "at least one closer"),
         (
             a_playbook(closers=(Closer(name="Kevin"), Closer(name="Kevin"))),

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_sidecar.domain.reorder import RESTART, WINDOW, TrackOrder
+from agent_sidecar.domain.reorder import ANEW, FIRST, RESTART, WINDOW, TrackOrder
 
 
 def name(chunk: int) -> bytes:
@@ -18,12 +18,13 @@ def push_all(order: TrackOrder, chunks: list[int]) -> list[bytes | None]:
 
 @st.composite
 def arrivals(draw: st.DrawFn) -> tuple[int, list[int]]:
-    """Draw a first number, and frames that come up to `WINDOW` places late, some never."""
+    """Draw a first number, and frames that come up to `WINDOW` places late, the first ones 2."""
     first = draw(st.integers(0, 100_000))
     count = draw(st.integers(1, 80))
     delays = draw(st.lists(st.integers(0, WINDOW), min_size=count, max_size=count))
-    late = sorted(range(1, count), key=lambda place: (place + delays[place], place))
-    return first, [first, *(first + place for place in late)]
+    delays[0] = min(delays[0], FIRST - 1)
+    late = sorted(range(count), key=lambda place: (place + delays[place], place))
+    return first, [first + place for place in late]
 
 
 @given(arrivals())
@@ -43,7 +44,7 @@ def test_whatever_comes_every_place_is_filled_once_and_every_frame_is_accounted_
     assert len(set(delivered)) == len(delivered)
     assert len(out) - len(delivered) == order.lost
     assert len(delivered) + order.late + order.repeated == len(chunks)
-    first = chunks[0]
+    first = min(list(dict.fromkeys(chunks))[:FIRST])
     assert all(p in {None, name(first + place)} for place, p in enumerate(out))
 
 
@@ -99,3 +100,56 @@ def test_what_waits_is_flushed_with_its_gaps():
     assert list(order.flush()) == [None, name(3), None, None, name(6)]
     assert order.lost == 3
     assert list(order.flush()) == []
+
+
+def test_what_waits_when_the_stream_ends_may_be_of_two_numberings():
+    order = TrackOrder()
+    out = [*order.push(0, b"old"), *order.push(2**63, b"new"), *order.flush()]
+    assert out == [b"old", b"new"]
+    assert order.lost == 0
+
+
+def test_the_first_frames_may_come_in_disorder_and_twice():
+    order = TrackOrder()
+    assert push_all(order, [3, 3, 1]) == []
+    assert order.waiting == 3
+    assert push_all(order, [2, 4]) == [name(n) for n in (1, 2, 3, 4)]
+    assert (order.repeated, order.late, order.lost, order.waiting) == (1, 0, 0, 0)
+
+
+def test_fewer_frames_than_begin_an_order_are_flushed():
+    order = TrackOrder()
+    push_all(order, [7, 5])
+    assert list(order.flush()) == [name(5), None, name(7)]
+    assert order.lost == 1
+
+
+@given(
+    at=st.integers(ANEW + WINDOW + 1, RESTART - 10),
+    delays=st.lists(st.integers(0, WINDOW // 2), min_size=60, max_size=60),
+)
+def test_a_new_numbering_below_is_found_and_nothing_of_it_is_lost(at, delays):
+    order = TrackOrder()
+    old = list(range(at, at + 10))
+    new = [
+        1 + place for place in sorted(range(60), key=lambda place: (place + delays[place], place))
+    ]
+    out = [*push_all(order, [*old, *new]), *order.flush()]
+    assert out == [name(chunk) for chunk in (*old, *range(1, 61))]
+    assert (order.lost, order.late, order.repeated) == (0, 0, 0)
+
+
+def test_late_frames_between_others_are_no_new_numbering():
+    order = TrackOrder()
+    push_all(order, list(range(1000, 1010)))
+    for place in range(2 * ANEW):
+        assert push_all(order, [place, 1010 + place]) == [name(1010 + place)]
+    assert order.late == 2 * ANEW
+
+
+def test_late_frames_all_over_are_no_new_numbering():
+    order = TrackOrder()
+    push_all(order, list(range(1000, 1010)))
+    assert push_all(order, [10 * place for place in range(ANEW)]) == []
+    assert order.late == ANEW
+    assert push_all(order, [1010]) == [name(1010)]

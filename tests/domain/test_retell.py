@@ -145,7 +145,7 @@ def test_the_voice_is_the_mean_of_what_was_heard_of_the_prospect():
 def test_questions_interruptions_and_keywords_are_his():
     talk = Talk()
     talk.say("agent", "too expensive? really?", 1.0)
-    talk.speech("prospect", 2.0, 4.0, overtalk_s=0.6)
+    talk.speech("prospect", 2.0, 4.0, overtalk_s=0.6, interruptions=1)
     talk.say("prospect", "too expensive? how? too expensive", 4.0)
     record = talk.close(9.0)
     assert (record.question_count, record.interruptions) == (2, 1)
@@ -195,7 +195,7 @@ def test_the_kind_of_lead_is_what_is_known_in_the_playbook_s_order():
     for second in range(3):
         talk.say("prospect", f"is it real in {second}?", second, like("is it real"))
     assert lead_kind_of(talk.call.log, playbook)[1:3] == (
-        ("motivation", "high"),
+        ("motivation", "low"),
         ("scepticism", "high"),
     )
 

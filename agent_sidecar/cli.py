@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_replay(commands)
     _add_import(commands)
+    _add_learn(commands)
     _add_care(commands)
     _add_files(commands)
     return parser
@@ -132,6 +133,13 @@ def _add_replay(commands: "_Commands[argparse.ArgumentParser]") -> None:
     replay.add_argument(
         "--url", type=_url, help="the front door of a service elsewhere, http://HOST:PORT"
     )
+    replay.add_argument(
+        "--codec",
+        choices=("PCMU", "PCMA", "L16", "L16-LE", "G722", "OPUS"),
+        default="PCMU",
+        help="of the media streams (default PCMU); the last two need pip install"
+        " 'agent-sidecar[codecs]'",
+    )
     replay.add_argument("--concurrency", type=_count, default=50, help="calls at once (default 50)")
     replay.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
@@ -149,6 +157,39 @@ def _add_import(commands: "_Commands[argparse.ArgumentParser]") -> None:
         "--strategies", help="labels that are strategies, comma-separated: stand in for `strategy`"
     )
     learn.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def _add_learn(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    learn = commands.add_parser("learn", help="What recorded calls teach.").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    fit = _command(
+        learn,
+        "fit",
+        "Fit the score, and recognition of strategies, on recorded calls whose lines are labelled."
+        " The weights become a version in the data folder, in use from the next start on.",
+        "learn",
+    )
+    fit.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE", help="recorded calls, JSON Lines"
+    )
+    fit.add_argument(
+        "--positive", required=True, help="labels of prospect lines that go along, comma-separated"
+    )
+    fit.add_argument("--negative", required=True, help="labels of prospect lines that hold back")
+    fit.add_argument("--strategies", help="labels of agent lines that are strategies")
+    fit.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    score = _command(
+        learn,
+        "score",
+        "Play recorded calls through what scores live ones; one JSON line per segment.",
+        "learn",
+    )
+    score.add_argument("file", type=Path, help="recorded calls, JSON Lines, one call a line")
+    score.add_argument(
+        "--weights", help="a file or version of weights, or `default`: not what is in use"
+    )
+    score.add_argument("--limit", type=_count, help="score only the first N calls")
 
 
 def _add_care(commands: "_Commands[argparse.ArgumentParser]") -> None:

@@ -5,10 +5,11 @@ A call keeps the id it has in its file, so taking the same file twice changes no
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from agent_sidecar.domain import events as ev
 from agent_sidecar.domain.call import Call
+from agent_sidecar.domain.engagement import Weights
 from agent_sidecar.domain.language import Reader
 from agent_sidecar.domain.record import CallRecord, Configuration, FinalStatus
 from agent_sidecar.domain.recorded import RecordedCall
@@ -30,6 +31,11 @@ STATUSES: dict[str, FinalStatus] = {
 }
 
 
+# beyond these no time is of a telephone call, and sums of times would leave the calendar
+_EARLIEST, _LATEST = datetime(1970, 1, 2, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+_LONGEST_S = 7 * 24 * 3600.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestParts:
     """What taking in a call works with."""
@@ -40,6 +46,7 @@ class IngestParts:
     reader: Reader
     clock: Clock
     configuration: Configuration
+    weights: Weights
     # labels that are strategies; empty: only `strategy` names one
     strategies: frozenset[str] = frozenset()
 
@@ -52,6 +59,7 @@ async def ingest(recorded: RecordedCall, parts: IngestParts) -> bool:
     if await parts.journal.record(CallId(recorded.call_id)) is not None:
         return False
     _check_status(recorded)
+    _check_times(recorded)
     lead = await _stored_lead(recorded.lead, parts.leads)
     vectors = await parts.embedder.embed([segment.text for segment in recorded.segments])
     await parts.journal.commit(make_imported(recorded, lead, vectors, parts))
@@ -72,7 +80,7 @@ def make_imported(
         external_id=recorded.call_id,
         passive=True,
     )
-    call = Call(opened, parts.reader)
+    call = Call(opened, parts.reader, parts.weights)
     leg = Leg(leg_id=LegId(f"import:{recorded.call_id}"), party="prospect")
     call.receive(ev.LegJoined(at=started_at, leg=leg, answered=True))
     for index, (segment, vector) in enumerate(zip(recorded.segments, vectors, strict=True)):
@@ -88,6 +96,7 @@ def make_imported(
                 text=segment.text,
                 is_final=True,
                 strategy=StrategyName(strategy) if strategy else None,
+                source="recorded",
             )
         )
         raw = vector.astype("<f4").tobytes()
@@ -125,3 +134,18 @@ async def _stored_lead(lead: Lead, leads: Leads) -> Lead:
     except StoreUnavailable:
         # the relay makes the lead when the record is delivered
         return lead
+
+
+def _check_times(recorded: RecordedCall) -> None:
+    at = recorded.started_at
+    if at is not None and (at.tzinfo is None or not _EARLIEST <= at <= _LATEST):
+        raise RecordedCallInvalid(
+            f"{recorded.call_id}: started_at {at.isoformat()} must be the time of a call, with its"
+            " zone: 2026-03-01T15:00:00Z"
+        )
+    for place, segment in enumerate(recorded.segments):
+        if not 0.0 <= segment.start_s <= segment.end_s <= _LONGEST_S:
+            raise RecordedCallInvalid(
+                f"{recorded.call_id}: segments[{place}] must have 0 <= start_s <= end_s <="
+                f" {_LONGEST_S:.0f}, seconds from the start of the call"
+            )

@@ -1,12 +1,15 @@
 """Finished calls from elsewhere become records as if we had heard them."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from agent_sidecar.adapters.recorded_calls import read_recorded_calls
+from agent_sidecar.domain.engagement import STARTING_WEIGHTS
 from agent_sidecar.domain.record import CallRecord, Configuration
-from agent_sidecar.domain.recorded import RecordedCall, RecordedOutcome
+from agent_sidecar.domain.recorded import RecordedCall, RecordedOutcome, SpokenSegment
 from agent_sidecar.domain.types import CallId, Lead
 from agent_sidecar.errors import RecordedCallInvalid, StoreUnavailable
 from agent_sidecar.learning.ingest import IngestParts, ingest
@@ -26,6 +29,7 @@ def parts(**changes: object) -> IngestParts:
         reader=reader(),
         clock=clock,
         configuration=CONFIGURATION,
+        weights=STARTING_WEIGHTS,
     )
     return replace(made, **changes)  # type: ignore[arg-type]
 
@@ -92,3 +96,20 @@ async def test_a_lead_store_that_is_down_holds_up_no_import():
 
     record = await record_of(recorded(), parts(leads=Down()))
     assert record.lead.phone == recorded().lead.phone
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"started_at": datetime(9999, 12, 31, 23, 59, tzinfo=UTC)}, "started_at"),
+        ({"started_at": datetime(1, 1, 1, tzinfo=UTC)}, "started_at"),
+        ({"started_at": datetime(2026, 3, 1)}, "with its zone"),  # noqa: DTZ001
+        ({"segments": (SpokenSegment(speaker="agent", text="hi", start_s=2, end_s=1),)}, "end_s"),
+        ({"segments": (SpokenSegment(speaker="agent", text="hi", start_s=0, end_s=1e300),)}, "0]"),
+    ],
+)
+async def test_times_that_are_not_the_time_of_a_call_are_named(changes: dict[str, Any], named: str):
+    made = parts()
+    with pytest.raises(RecordedCallInvalid, match=named):
+        await ingest(replace(recorded(), **changes), made)
+    assert await made.journal.recent(limit=1) == []

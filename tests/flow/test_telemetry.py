@@ -1,7 +1,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -11,14 +11,9 @@ from agent_sidecar.telemetry import LagMeter, Metrics, redact, set_up_logging
 
 
 @pytest.fixture
-def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
+def lines(own_logging: None, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
     """Return what asks for everything logged so far."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield lambda: capsys.readouterr().err
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+    return lambda: capsys.readouterr().err
 
 
 def redacted(**event: object) -> dict[str, object]:

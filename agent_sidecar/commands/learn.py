@@ -1,0 +1,195 @@
+"""`learn fit` and `learn score`: weights from recorded calls with labels, and what they say.
+
+Neither needs a running service, and neither starts one.
+"""
+
+import argparse
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+from rich.table import Table
+
+from agent_sidecar.adapters.onnx_embedder import OnnxEmbedder
+from agent_sidecar.adapters.recorded_calls import read_recorded_calls
+from agent_sidecar.adapters.weights_file import (
+    SUFFIX,
+    FittedOn,
+    WeightsCard,
+    current_version,
+    read_weights,
+    use_version,
+    version_of,
+    weights_file,
+    weights_in_use,
+    write_weights,
+)
+from agent_sidecar.adapters.yaml_playbook import read_playbook
+from agent_sidecar.clock import SystemClock
+from agent_sidecar.commands.material import embed_texts, labelled_call, open_embedder
+from agent_sidecar.commands.terminal import out_json, paper, screen
+from agent_sidecar.domain.engagement import Weights
+from agent_sidecar.domain.language import Reader, texts_to_embed
+from agent_sidecar.domain.recorded import RecordedCall
+from agent_sidecar.domain.types import Vector
+from agent_sidecar.errors import RecordedCallInvalid
+from agent_sidecar.learning.anchors import anchor_texts
+from agent_sidecar.learning.fit_score import ScoreFit, check_sides, fit_score
+from agent_sidecar.learning.fit_strategies import check_strategies, fit_strategies
+from agent_sidecar.learning.score_calls import score_call
+from agent_sidecar.learning.scored_lines import Sides
+from agent_sidecar.settings import Settings
+
+
+def run(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Fit weights, or score recorded calls with them."""
+    return _fit(settings, arguments) if arguments.action == "fit" else _score(settings, arguments)
+
+
+def _fit(settings: Settings, arguments: argparse.Namespace) -> int:
+    sides = Sides(positive=_names(arguments.positive), negative=_names(arguments.negative))
+    strategies = tuple(sorted(_names(arguments.strategies)))
+    recorded = [
+        (source, call)
+        for source, file in _sources(arguments.files)
+        for call in read_recorded_calls(file)
+        if any(segment.label is not None for segment in call.segments)
+    ]
+    # what is wrong with the labels is said before minutes are spent on vectors
+    check_sides([_prospect_labels(call) for _, call in recorded], sides)
+    if strategies:
+        none: Mapping[str, Vector] = defaultdict(lambda: np.zeros(0, np.float32))
+        check_strategies(
+            [labelled_call(source, call, none) for source, call in recorded], strategies
+        )
+    embedder = open_embedder(settings)
+    lines = (segment.text for _, call in recorded for segment in call.segments)
+    vectors = embed_texts(embedder, [*lines, *anchor_texts()])
+    calls = [labelled_call(source, call, vectors) for source, call in recorded]
+    with screen.status("fitting the score"):
+        fitted = fit_score(calls, sides, vectors)
+    recognised = None
+    if strategies:
+        with screen.status("fitting the recognition of strategies"):
+            recognised = fit_strategies(calls, strategies)
+    weights = Weights(score=fitted.model, strategies=recognised)
+    card = _card(fitted, weights, sides, strategies, embedder)
+    folder = settings.weights
+    before = current_version(folder)
+    file = folder / f"{card.version}{SUFFIX}"
+    write_weights(file, card, weights)
+    use_version(folder, card.version)
+    _tell_fit(card, fitted, file, before, as_json=arguments.json)
+    return 0
+
+
+def _score(settings: Settings, arguments: argparse.Namespace) -> int:
+    calls = list(read_recorded_calls(arguments.file, limit=arguments.limit))
+    if not calls:
+        raise RecordedCallInvalid(f"{arguments.file}: holds no call; one JSON object a line")
+    playbook = read_playbook(settings.playbook)
+    embedder = open_embedder(settings)
+    weights = _weights(settings, arguments.weights, embedder)
+    lines = (segment.text for call in calls for segment in call.segments)
+    vectors = embed_texts(embedder, [*lines, *texts_to_embed(playbook)])
+    reader = Reader(playbook, vectors)
+    try:
+        for call in track(calls, "scoring", console=screen, transient=True):
+            for scored in score_call(call, vectors, reader, weights):
+                out_json(scored)
+    except BrokenPipeError:
+        # whoever reads has had enough, as `head` has; what is still buffered must not complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _weights(settings: Settings, wanted: str | None, embedder: OnnxEmbedder) -> Weights:
+    model, dimension = embedder.name, embedder.dimension
+    if wanted is None:
+        return weights_in_use(settings.weights, model=model, dimension=dimension)
+    file = weights_file(settings.weights, wanted)
+    return read_weights(file, model=model, dimension=dimension)[1]
+
+
+def _names(given: str | None) -> frozenset[str]:
+    return frozenset(name.strip() for name in (given or "").split(",") if name.strip())
+
+
+def _sources(files: Sequence[Path]) -> Iterator[tuple[str, Path]]:
+    """Yield every file with its name in what is told: the whole path where two are called alike."""
+    names = [file.name for file in files]
+    for file in files:
+        yield (file.name if names.count(file.name) == 1 else str(file)), file
+
+
+def _prospect_labels(call: RecordedCall) -> list[str]:
+    return [s.label for s in call.segments if s.speaker == "prospect" and s.label is not None]
+
+
+def _card(
+    fitted: ScoreFit,
+    weights: Weights,
+    sides: Sides,
+    strategies: tuple[str, ...],
+    embedder: OnnxEmbedder,
+) -> WeightsCard:
+    fitted_at = SystemClock().now().isoformat(timespec="seconds")
+    return WeightsCard(
+        version=version_of(fitted_at, weights),
+        fitted_at=fitted_at,
+        model=embedder.name,
+        dimension=embedder.dimension,
+        positive=tuple(sorted(sides.positive)),
+        negative=tuple(sorted(sides.negative)),
+        anchor_groups=fitted.model.group_names,
+        strategies=strategies,
+        sources=tuple(
+            FittedOn(
+                name=source.name,
+                calls=source.calls,
+                positive=source.positive,
+                negative=source.negative,
+                auc=None if source.auc is None else round(source.auc, 4),
+            )
+            for source in fitted.sources
+        ),
+    )
+
+
+def _tell_fit(
+    card: WeightsCard, fitted: ScoreFit, file: Path, before: str | None, *, as_json: bool
+) -> None:
+    if as_json:
+        out_json(
+            {
+                "version": card.version,
+                "file": str(file),
+                "in_use_before": before or "default",
+                "model": card.model,
+                "sources": card.sources,
+                "strategies": card.strategies,
+                "reasons_for": fitted.reasons_for,
+                "reasons_against": fitted.reasons_against,
+            }
+        )
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("fitted on", "calls", "positive", "negative", "AUC on unseen calls"):
+        table.add_column(heading, justify="left" if heading == "fitted on" else "right")
+    for source in card.sources:
+        area = "-" if source.auc is None else f"{source.auc:.3f}"
+        counts = (source.calls, source.positive, source.negative)
+        table.add_row(source.name, *map(str, counts), area)
+    paper.print(table)
+    paper.print(f"for: {', '.join(fitted.reasons_for)}", soft_wrap=True)
+    paper.print(f"against: {', '.join(fitted.reasons_against)}", soft_wrap=True)
+    paper.print(f"written: {file}", soft_wrap=True)
+    paper.print(
+        f"in use from the next start on: {card.version}; before: {before or 'default'}."
+        f" To go back: echo {before or 'default'} > {file.parent / 'current'}",
+        soft_wrap=True,
+    )

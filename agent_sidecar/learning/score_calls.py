@@ -1,0 +1,83 @@
+"""Plays recorded calls through the domain as if they were live, and says how each line scored.
+
+Labels, strategies and outcomes of the file are not looked at.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from agent_sidecar.domain import events as ev
+from agent_sidecar.domain.call import Call
+from agent_sidecar.domain.engagement import Weights
+from agent_sidecar.domain.language import Reader
+from agent_sidecar.domain.recorded import RecordedCall
+from agent_sidecar.domain.types import CallId, Party, Vector
+
+# only differences of time count; a fixed one keeps the answer the same
+STARTED_AT = datetime(2026, 1, 5, 15, 0, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentScore:
+    """One segment of a recorded call as the live call would have scored it."""
+
+    call_id: str
+    # its place in the file's call, from 0
+    segment: int
+    speaker: Party
+    # the segment's own, of the prospect's; None: the agent's
+    engagement: float | None
+    # the call's after it; None before the prospect spoke
+    call_engagement: float | None
+    sentiment: float
+    objection: str | None
+    phase: int
+    # the agent's, where one was recognised
+    strategy: str | None
+    strategy_confidence: float | None
+
+
+def score_call(
+    recorded: RecordedCall, vectors: Mapping[str, Vector], reader: Reader, weights: Weights
+) -> Iterator[SegmentScore]:
+    """Yield one score for every segment, in order; `vectors` by text."""
+    call = Call(
+        ev.CallOpened(
+            call_id=CallId(recorded.call_id),
+            at=STARTED_AT,
+            source="replay",
+            agent="external",
+            lead=recorded.lead,
+            passive=True,
+        ),
+        reader,
+        weights,
+    )
+    for index, segment in enumerate(recorded.segments):
+        line_id = str(index)
+        call.receive(
+            ev.LineHeard(
+                line_id=line_id,
+                at=STARTED_AT + timedelta(seconds=segment.end_s),
+                party=segment.speaker,
+                text=segment.text,
+                is_final=True,
+                source="recorded",
+            )
+        )
+        raw = vectors[segment.text].astype("<f4").tobytes()
+        call.receive(ev.LineEmbedded(line_id=line_id, vector=raw))
+        told = call.log.segments[-1]
+        yield SegmentScore(
+            call_id=recorded.call_id,
+            segment=index,
+            speaker=segment.speaker,
+            engagement=told.engagement,
+            call_engagement=told.call_engagement,
+            sentiment=told.sentiment,
+            objection=told.objection,
+            phase=told.phase,
+            strategy=told.strategy,
+            strategy_confidence=told.strategy_confidence,
+        )

@@ -8,9 +8,11 @@ Prints its port, then answers each line on stdin with what happened since the on
 """
 
 import asyncio
+import gc
 import random
 import resource
 import sys
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -21,8 +23,10 @@ import uvloop
 from aiohttp import web
 from msgspec import Struct
 
+from agent_sidecar.adapters.av_decoder import AvDecoders
 from agent_sidecar.adapters.telnyx_wire import decode_frame
-from agent_sidecar.domain.audio import decoder_for
+from agent_sidecar.codecs import Codecs
+from agent_sidecar.domain.events import SpeechHeard
 from agent_sidecar.domain.listener import Listener
 from agent_sidecar.domain.media import MediaFrame, StreamStart
 from agent_sidecar.telemetry import Metrics
@@ -44,8 +48,9 @@ class Account(Struct):
     # seconds of audio heard on the longer track of each stream that has ended
     heard_s: float = 0.0
     frames_lost: int = 0
-    # stretches of speech that were heard
+    # stretches of speech that were heard, and the seconds of speech in them
     speech: int = 0
+    talk_s: float = 0.0
 
 
 class _Floor(asyncio.Protocol):
@@ -56,29 +61,30 @@ class _Floor(asyncio.Protocol):
 class _Stream:
     """What `live/media_stream.py` does with a frame, without a call behind it."""
 
-    def __init__(self, start: StreamStart, account: Account) -> None:
-        decode = decoder_for(start.format)
-        assert decode is not None
+    def __init__(self, start: StreamStart, codecs: Codecs, account: Account) -> None:
+        new_decoder = codecs.open(start.format)
         self.superseded = asyncio.Event()
         self._account = account
         self._listener = Listener(
-            start.format,
-            decode,
+            {"inbound": new_decoder(), "outbound": new_decoder()},
             start_s=0.0,
             parties={"inbound": "prospect", "outbound": "agent"},
             phase=random.random(),  # noqa: S311  # staggers work
         )
 
     def receive(self, frame: MediaFrame) -> None:
-        if self.superseded.is_set():
-            return
-        for _ in self._listener.receive(frame):
-            self._account.speech += 1
+        for heard in self._listener.receive(frame):
+            self._count(heard)
 
     def stopped(self, reason: str) -> None:
-        self._account.speech += len(self._listener.flush())
+        for heard in self._listener.flush():
+            self._count(heard)
         self._account.heard_s += self._listener.heard_s
         self._account.frames_lost += self._listener.frames_lost
+
+    def _count(self, heard: SpeechHeard) -> None:
+        self._account.speech += 1
+        self._account.talk_s += heard.acoustics.talk_s
 
 
 class _Registry:
@@ -86,9 +92,10 @@ class _Registry:
 
     def __init__(self, account: Account) -> None:
         self._account = account
+        self._codecs = Codecs(AvDecoders.load(), l16_byte_order=None)
 
     def admit(self, token: str | None, start: StreamStart) -> _Stream:
-        return _Stream(start, self._account)
+        return _Stream(start, self._codecs, self._account)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +112,11 @@ async def _serve(kind: Kind) -> None:
     account = Account(cpu_s=0.0, lag_p99_ms=None)
     async with AsyncExitStack() as exits:
         opened = _open_floor(exits) if kind == "floor" else _open_ours(exits, account)
-        _say({"port": await opened})
+        port = await opened
+        # as `serve` does
+        gc.collect()
+        gc.freeze()
+        _say({"port": port})
         late_s: list[float] = []
         probe = asyncio.create_task(_measure_lag(late_s), name="lag")
         await _answer(_Meter(account, late_s).read)
@@ -149,16 +160,17 @@ class _Meter:
         )
         self._cpu_s = used_s
         self._late_s.clear()
-        self._account.heard_s, self._account.frames_lost, self._account.speech = 0.0, 0, 0
+        self._account.heard_s, self._account.talk_s = 0.0, 0.0
+        self._account.frames_lost, self._account.speech = 0, 0
         return since
 
 
 async def _measure_lag(late_s: list[float]) -> None:
-    loop = asyncio.get_running_loop()
     while True:
-        due = loop.time() + _LAG_EVERY_S
+        # not the loop's time, which stands still while it works
+        due = time.monotonic() + _LAG_EVERY_S
         await asyncio.sleep(_LAG_EVERY_S)
-        late_s.append(max(0.0, loop.time() - due))
+        late_s.append(max(0.0, time.monotonic() - due))
 
 
 async def _answer(read: Callable[[], Account]) -> None:

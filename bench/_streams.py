@@ -23,12 +23,15 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 import msgspec
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 from websockets.client import ClientProtocol
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from agent_sidecar.adapters.recorded_calls import read_recorded_calls
+from agent_sidecar.domain.audio import G711
 from agent_sidecar.domain.types import LegId, Track
 from agent_sidecar.simulator.frames import FRAME_BYTES, FRAME_S, FrameWriter, frame_audio
 from agent_sidecar.simulator.legs import SimulatedLeg, new_leg_id, prospect_leg
@@ -41,13 +44,34 @@ TRACKS: tuple[Track, Track] = ("inbound", "outbound")
 # a server that does not read, or does not answer, for so long has lost the stream
 _PATIENCE_S = 5.0
 _IDLE_S = 0.005
+# of each track; the sample's own silences are longer
+SPOKEN = 0.4
+# level from which a frame of the sample is speech: -50 dBFS
+_FAINTEST = 10 ** (-50 / 20)
 
 
 @lru_cache(maxsize=1)
 def sample_audio() -> dict[Track, bytes]:
-    """Return both parties of the sample call, µ-law; each speaks about 40 % of the time."""
+    """Return both parties of the sample call, µ-law: of each track `SPOKEN` is speech."""
     [call] = read_recorded_calls(CALL)
-    return {TRACK_OF[party]: read_ulaw(path) for party, path in call.audio.items()}
+    return {TRACK_OF[party]: _shortened(read_ulaw(path)) for party, path in call.audio.items()}
+
+
+def spoken(ulaw: bytes) -> NDArray[np.bool_]:
+    """Return for each frame whether there is speech in it; the sample has silence for the rest."""
+    whole = len(ulaw) // FRAME_BYTES * FRAME_BYTES
+    frames = G711.ulaw().decode([ulaw[:whole]]).reshape(-1, FRAME_BYTES)
+    return np.asarray(np.sqrt(np.mean(frames**2, axis=1)) > _FAINTEST)
+
+
+def _shortened(ulaw: bytes) -> bytes:
+    """Leave out every so many frames of silence, until `SPOKEN` of the track is speech."""
+    is_speech = spoken(ulaw)
+    silent = np.flatnonzero(~is_speech)
+    too_many = len(is_speech) - round(np.count_nonzero(is_speech) / SPOKEN)
+    gone = silent[np.linspace(0, len(silent) - 1, max(0, too_many)).astype(int)]
+    kept = np.setdiff1d(np.arange(len(is_speech)), gone)
+    return b"".join(frame_audio(ulaw, int(index)) for index in kept)
 
 
 def new_leg(leg_id: LegId | None = None) -> SimulatedLeg:

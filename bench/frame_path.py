@@ -1,8 +1,9 @@
-"""CPU per media frame: our media socket against a raw server that only reads, in the same run.
+"""CPU per media frame: our media socket against a raw server that only reads, and Pipecat.
 
 Both servers are processes of their own and are sent the same frames by the same client (this
-process), paced as Telnyx paces them, in alternating rounds. What counts is the ratio: the
-microseconds of one machine, or of one hour, say little about another.
+process), paced as Telnyx paces them, in alternating rounds; Pipecat is a third, with frames of the
+same audio. What counts is the ratios: the microseconds of one machine, or of one hour, say little
+about another.
 """
 
 import argparse
@@ -13,9 +14,13 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 import msgspec
+import numpy as np
 
+from agent_sidecar.simulator.frames import FRAME_S
+from bench import _peer
 from bench._frame_servers import Account, Kind
 from bench._report import (
     Document,
@@ -27,14 +32,17 @@ from bench._report import (
     screen,
     tell,
 )
-from bench._streams import TRACKS, Paced, PacedStream, Pacer, new_leg, sample_audio
+from bench._streams import TRACKS, Paced, PacedStream, Pacer, new_leg, sample_audio, spoken
 
 LABELS = {
     "calls": "calls",
     "frames": "frames sent in all measured rounds",
+    "voiced_percent": "of each track, speech, %",
     "floor_us": "floor: CPU a frame, us",
     "ours_us": "ours: CPU a frame, us",
     "ratio_floor": "ours / floor",
+    "pipecat_us": "Pipecat's serializer and Silero: CPU a frame, us",
+    "ratio_pipecat": "Pipecat / ours",
     "calls_per_core": "calls that fill a core (1e4 / us)",
     "loop_lag_p99_ms": "ours: event loop late, p99 ms",
     "floor_loop_lag_p99_ms": "floor: event loop late, p99 ms",
@@ -44,70 +52,130 @@ LABELS = {
 }
 _WARM_UP_S = 1.0
 _SETTLE_S = 0.5
+_KINDS: tuple[Kind, Kind] = ("floor", "ours")
 
 
 def main() -> None:
     given = arguments()
     if given.quick:
-        given.calls, given.seconds = min(given.calls, 50), min(given.seconds, 5)
-        given.rounds = min(given.rounds, 3)
+        given.calls = [min(calls, 50) for calls in given.calls[:1]]
+        given.seconds, given.rounds = min(given.seconds, 5), min(given.rounds, 3)
+    python = None
+    if not given.no_pipecat:
+        python = _peer.interpreter(given.pipecat_python, make=not given.quick)
     load = {
         "quick": given.quick,
-        "calls": given.calls,
+        "calls": given.calls[0],
         "seconds": given.seconds,
         "rounds": given.rounds,
     }
     said = document("frame_path", load, "aiohttp", "uvloop", "msgspec", "numpy")
-    said |= measure(given.calls, given.seconds, given.rounds)
+    said |= measure(given.calls, given.seconds, given.rounds, python)
     tell(said, LABELS, given)
+    if not given.json:
+        _tell_others(said["loads"][1:])
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     made = parser(__doc__, quick="at most 50 calls, 3 rounds of 5 s")
-    made.add_argument("--calls", type=positive, default=100)
+    made.add_argument(
+        "--calls",
+        type=_calls,
+        default=[100, 300],
+        help="one load or several, as 100,300: the first is the one that is told of at the top",
+    )
     made.add_argument("--seconds", type=positive, default=10, help="length of a round")
     made.add_argument("--rounds", type=positive, default=5, help="of each of the two servers")
+    made.add_argument("--no-pipecat", action="store_true", help="compare with the floor only")
+    made.add_argument(
+        "--pipecat-python",
+        type=Path,
+        help="an interpreter with pipecat-ai; by default this one if it has it, else that of an"
+        " environment beside it, which is made when it is missing (not with --quick)",
+    )
     return made.parse_args(given)
 
 
-def measure(calls: int, seconds: int, rounds: int) -> Document:
-    """Play alternating rounds; return the medians, and each round."""
+def _calls(text: str) -> list[int]:
+    return [positive(one) for one in text.split(",")]
+
+
+def measure(loads: Sequence[int], seconds: int, rounds: int, python: Path | None) -> Document:
+    """Play alternating rounds; return the medians of each load, the first one's on top."""
     _take_core(-1)
+    played: dict[tuple[int, Kind], list[Document]] = {}
+    peer_rounds: list[tuple[float, float]] = []
     with ExitStack() as exits:
         servers = {kind: exits.enter_context(_Server(kind)) for kind in _KINDS}
-        played: dict[Kind, list[Document]] = {kind: [] for kind in _KINDS}
+        peer = exits.enter_context(_peer.opened(python, lambda: _take_core(0))) if python else None
         for number in range(rounds):
-            for kind, server in servers.items():
-                one = _play(server, calls, seconds)
-                played[kind].append(one)
-                screen.print(
-                    f"[dim]round {number + 1} of {rounds}, {kind}: {one['us']:.1f} us a frame[/]"
-                )
-    return summary(played["floor"], played["ours"])
+            said = f"round {number + 1} of {rounds}"
+            for calls in loads:
+                for kind, server in servers.items():
+                    one = _play(server, calls, seconds)
+                    played.setdefault((calls, kind), []).append(one)
+                    screen.print(f"[dim]{said}, {calls} calls, {kind}: {one['us']:.1f} us a frame")
+            if peer is not None:
+                peer_rounds.append(peer.play())
+                screen.print(f"[dim]{said}, Pipecat: {peer_rounds[-1][0]:.1f} us a frame")
+    each = [
+        {"calls": calls} | summary(played[calls, "floor"], played[calls, "ours"], peer_rounds)
+        for calls in loads
+    ]
+    return {**each[0], "voiced_percent": voiced_percent(), "loads": each}
 
 
-_KINDS: tuple[Kind, Kind] = ("floor", "ours")
-
-
-def summary(floor: Sequence[Document], ours: Sequence[Document]) -> Document:
-    """Return what the rounds say together; the ratio is of rounds that were neighbours."""
+def summary(
+    floor: Sequence[Document], ours: Sequence[Document], pipecat: Sequence[tuple[float, float]]
+) -> Document:
+    """Return what the rounds say together; the ratios are of rounds that were neighbours."""
     below, above = medians(floor), medians(ours)
-    ratios = [b["us"] / a["us"] for a, b in zip(floor, ours, strict=True)]
-    return {
+    said = {
         "frames": sum(one["frames"] for one in (*floor, *ours)),
         "floor_us": below["us"],
         "ours_us": above["us"],
-        "ratio_floor": round(statistics.median(ratios), 2),
+        "ratio_floor": _ratio([(b["us"], a["us"]) for a, b in zip(floor, ours, strict=True)]),
         "calls_per_core": round(1e4 / above["us"]),
         "loop_lag_p99_ms": above["lag_p99_ms"],
         "floor_loop_lag_p99_ms": below["lag_p99_ms"],
         "frames_lost": sum(one["frames_lost"] for one in ours),
         "speech": sum(one["speech"] for one in ours),
+        "heard_voiced_percent": above["voiced_percent"],
         "client_late_p99_ms": above["client_late_p99_ms"],
         "rounds_floor_us": [one["us"] for one in floor],
         "rounds_ours_us": [one["us"] for one in ours],
     }
+    if not pipecat:
+        return said
+    theirs = [us for us, _ in pipecat]
+    return said | {
+        "pipecat_us": round(statistics.median(theirs), 2),
+        "ratio_pipecat": _ratio([(them, us["us"]) for them, us in zip(theirs, ours, strict=True)]),
+        "pipecat_voiced_percent": round(100 * statistics.median(share for _, share in pipecat), 1),
+        "rounds_pipecat_us": [round(us, 2) for us in theirs],
+    }
+
+
+def _ratio(neighbours: Sequence[tuple[float, float]]) -> float:
+    return round(statistics.median(one / other for one, other in neighbours), 2)
+
+
+def voiced_percent() -> float:
+    """Return how much of what is sent is speech, over both tracks."""
+    frames = np.concatenate([spoken(audio) for audio in sample_audio().values()])
+    return round(100 * float(frames.mean()), 1)
+
+
+def _tell_others(loads: Sequence[Document]) -> None:
+    for load in loads:
+        said = ", ".join(
+            f"{label} {load[name]}"
+            for name, label in LABELS.items()
+            if name in ("ratio_floor", "ratio_pipecat", "ours_us", "loop_lag_p99_ms")
+            and name in load
+        )
+        print(f"{load['calls']} calls: {said}")
 
 
 class _Server:
@@ -175,13 +243,19 @@ def _play(server: _Server, calls: int, seconds: int) -> Document:
         "lag_p99_ms": measured.lag_p99_ms,
         "frames_lost": ended.frames_lost,
         "speech": measured.speech + ended.speech,
+        "voiced_percent": _heard_percent(warm_up.frames + sent, measured, ended),
         "client_late_p99_ms": percentiles_ms("", pacer.paced.late_s, 99)["p99_ms"],
     }
 
 
+def _heard_percent(frames: int, *accounts: Account) -> float:
+    """Return how much of the audio was heard as speech; what was open at the warm-up is in it."""
+    return round(100 * sum(a.talk_s for a in accounts) / (frames * FRAME_S), 1)
+
+
 def _check_all_heard(sent: int, ended: Account) -> None:
     """Refuse rounds in which the server fell behind: it would look cheap."""
-    heard = ended.heard_s / 0.02 * len(TRACKS)
+    heard = ended.heard_s / FRAME_S * len(TRACKS)
     if heard < 0.99 * sent:
         raise SystemExit(f"only {heard:.0f} of {sent} frames were heard: too many calls for it")
 

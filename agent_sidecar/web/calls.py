@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from agent_sidecar.domain.events import TransferWanted
 from agent_sidecar.domain.record import FinalStatus
-from agent_sidecar.domain.types import AgentKind, LegId, Source
+from agent_sidecar.domain.types import AgentKind, LegId, Party, Source
 from agent_sidecar.errors import CallUnknown
 from agent_sidecar.live.requests import AttachRequest
 from agent_sidecar.web.answers import answer
@@ -17,11 +17,21 @@ from agent_sidecar.web.json_body import (
     Transcript,
     Zoned,
     lead_of,
+    moment,
     read_body,
     read_count,
 )
 from agent_sidecar.web.lines import line_heard
 from agent_sidecar.web.parts import FrontDoorParts, LiveCall
+
+
+class _OtherLegs(Struct, forbid_unknown_fields=True, kw_only=True):
+    agent: Name | None = None
+    closer: Name | None = None
+
+    def by_role(self) -> dict[Party, LegId]:
+        named: dict[Party, str | None] = {"agent": self.agent, "closer": self.closer}
+        return {role: LegId(leg_id) for role, leg_id in named.items() if leg_id is not None}
 
 
 class _Announcement(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -31,6 +41,10 @@ class _Announcement(Struct, forbid_unknown_fields=True, kw_only=True):
     external_id: Name | None = None
     passive: bool = False
     started_at: Zoned | None = None
+    role: Party | None = None
+    call: Name | None = None
+    # where they are known already
+    legs: _OtherLegs = field(default_factory=_OtherLegs)
 
     def request(self) -> AttachRequest:
         return AttachRequest(
@@ -39,7 +53,12 @@ class _Announcement(Struct, forbid_unknown_fields=True, kw_only=True):
             source=self.source,
             external_id=self.external_id,
             passive=self.passive,
-            started_at=self.started_at,
+            started_at=None
+            if self.started_at is None
+            else moment(self.started_at, field="started_at"),
+            role=self.role,
+            call=self.call,
+            legs=self.legs.by_role(),
         )
 
 

@@ -1,7 +1,7 @@
 """Bodies and queries into typed values; what is wrong in them is named."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
@@ -16,6 +16,9 @@ Shape = TypeVar("Shape")
 Name = Annotated[str, Meta(min_length=1, max_length=500)]
 Words = Annotated[str, Meta(min_length=1, max_length=10_000, pattern=r"\S")]
 Zoned = Annotated[datetime, Meta(tz=True)]
+# beyond these no time is of a telephone call, and sums of times would leave the calendar
+_EARLIEST: Final = datetime(1970, 1, 2, tzinfo=UTC)
+_LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
 # how msgspec puts it: Expected `int`, got `str` - at `$.lead.phone`
 _PLACE: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
@@ -50,6 +53,17 @@ def convert(given: object, shape: type[Shape], *, field: str) -> Shape:
         return msgspec.convert(given, shape)
     except msgspec.ValidationError as exc:
         raise _invalid(exc, prefix=field) from exc
+
+
+def moment(at: datetime, *, field: str) -> datetime:
+    """Return the time as UTC. Raises `RequestInvalid` for one that no call can have."""
+    if not _EARLIEST <= at <= _LATEST:
+        raise RequestInvalid(
+            f"{field} {at.isoformat()} is not the time of a call",
+            field=field,
+            what_to_do=f"correct {field}, or leave it out for now",
+        )
+    return at.astimezone(UTC)
 
 
 def read_count(request: web.Request, name: str, *, default: int, most: int) -> int:

@@ -5,16 +5,15 @@ goes on with text, and Telnyx may connect again.
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 import structlog
-from aiohttp import WSCloseCode, WSMessage, WSMsgType, hdrs, web
+from aiohttp import WSCloseCode, web
 
 from agent_sidecar.domain.media import (
     MediaFrame,
+    StreamDigit,
     StreamError,
     StreamNotice,
     StreamStart,
@@ -22,8 +21,10 @@ from agent_sidecar.domain.media import (
 )
 from agent_sidecar.errors import FrameMalformed, TokenInvalid
 from agent_sidecar.web.auth import bearer
+from agent_sidecar.web.media_socket import End, MediaSocket
 from agent_sidecar.web.parts import FrontDoorParts, MediaStream
 from agent_sidecar.web.sockets import OpenSockets, close
+from agent_sidecar.web.turns import Turns
 
 log = structlog.get_logger()
 
@@ -44,34 +45,26 @@ class _MediaDoor:
     def __init__(self, parts: FrontDoorParts, sockets: OpenSockets) -> None:
         self._parts = parts
         self._sockets = sockets
+        self._turns = Turns()
         self._waiting = 0
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        limits = self._parts.limits
-        if self._waiting >= limits.waiting_sockets:
+        if self._waiting >= self._parts.limits.waiting_sockets:
             self._parts.metrics.count("media_refused", "too_many_waiting")
             raise web.HTTPServiceUnavailable(text="too many media sockets wait to be let in")
-        # no compression: the payload does not shrink, and every frame would pay for it
-        socket = web.WebSocketResponse(
-            decode_text=False, compress=False, max_msg_size=limits.frame_bytes
-        )
-        if not socket.can_prepare(request).ok:
-            raise web.HTTPUpgradeRequired(
-                text="this is a WebSocket; give it to Telnyx as stream_url",
-                headers={hdrs.UPGRADE: "websocket"},
-            )
-        await socket.prepare(request)
+        connection = _MediaConnection(self._parts, request)
+        socket = connection.socket
+        answer = await socket.upgrade(request)
         with self._sockets.track(socket):
-            connection = _MediaConnection(self._parts, socket, request)
             try:
                 stream = await self._admit(connection)
                 if stream is not None:
-                    await connection.hear(stream)
+                    await connection.hear(stream, self._turns)
             except Exception:  # one socket's trouble is its own
                 log.exception("media_failed")
                 self._parts.metrics.count("media_failed")
                 await close(socket, WSCloseCode.INTERNAL_ERROR, "internal error")
-        return socket
+        return answer
 
     async def _admit(self, connection: "_MediaConnection") -> MediaStream | None:
         self._waiting += 1
@@ -81,75 +74,90 @@ class _MediaDoor:
             self._waiting -= 1
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    reason: str
-    # how we close the socket; None: it is closed
-    code: WSCloseCode | None = None
-
-
 class _MediaConnection:
     """One socket from its first frame to its last."""
 
-    def __init__(
-        self, parts: FrontDoorParts, socket: web.WebSocketResponse, request: web.Request
-    ) -> None:
+    def __init__(self, parts: FrontDoorParts, request: web.Request) -> None:
+        self.socket = MediaSocket(self._wait_for_start, max_bytes=parts.limits.frame_bytes)
         self._parts = parts
-        self._socket = socket
+        self._decode = parts.decode_frame
         # Telnyx does not publish how it hands over the streaming auth token: all ways are open
         self._tokens = [t for t in (request.query.get("token"), bearer(request)) if t]
+        self._stream_id = ""
+        self._admitted: asyncio.Future[MediaStream] = asyncio.get_running_loop().create_future()
+        # of the stream that was let in
+        self._receive: Callable[[MediaFrame], None]
+        # malformed frames since the last that was none
+        self._malformed = 0
         self._said_malformed = False
+        self._said_errors: set[str] = set()
 
     async def be_admitted(self) -> MediaStream | None:
         """Wait for the start frame and its right to enter; None: the socket is closed."""
         limits = self._parts.limits
         wait_s = limits.start_with_token_s if self._tokens else limits.start_s
-        start: StreamStart | None = None
-        try:
-            async with asyncio.timeout(wait_s):
-                start = await self._first_start()
-        except TimeoutError:
-            await self._refuse("no_start", f"no start frame within {wait_s:g} s")
-        if start is None:
-            return None
-        refused = TokenInvalid("a token is needed: in the URL, a header or custom_parameters")
-        for token in self._tokens_of(start):
-            try:
-                return self._parts.registry.admit(token, start)
-            except TokenInvalid as exc:
-                refused = exc
-        await self._refuse("token", str(refused))
+        first: set[asyncio.Future[Any]] = {self._admitted, self.socket.ended}
+        await asyncio.wait(first, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+        if self._admitted.done():
+            return self._admitted.result()
+        if not self.socket.ended.done():
+            self._refuse("no_start", f"no start frame within {wait_s:g} s")
+        await self._close(self.socket.ended.result())
         return None
 
-    async def hear(self, stream: MediaStream) -> None:
+    async def hear(self, stream: MediaStream, turns: Turns) -> None:
         """Hear the stream until its end, and say how it ended."""
-        watch = asyncio.create_task(self._watch(stream), name="media:watch")
-        end = _End("internal error", WSCloseCode.INTERNAL_ERROR)
+        end = End("internal error", WSCloseCode.INTERNAL_ERROR)
         try:
-            end = await self._receive(stream)
+            with turns.take(self.socket):
+                end = await self._heard(stream)
         finally:
             # before the closing handshake, which may take its time
             stream.stopped(end.reason)
-            if not stream.superseded.is_set():
-                watch.cancel()
-        await asyncio.wait({watch})
         await self._close(end)
 
-    async def _first_start(self) -> StreamStart | None:
-        while True:
-            message = await self._socket.receive()
-            if message.type is not WSMsgType.TEXT:
-                await self._close(self._end_of(message))
-                return None
+    async def _heard(self, stream: MediaStream) -> End:
+        """Return why it ended: by its client, by what it said, or for a newer one."""
+        ended = self.socket.ended
+        superseded = asyncio.create_task(stream.superseded.wait(), name="media:superseded")
+        either: set[asyncio.Future[Any]] = {ended, superseded}
+        try:
+            while True:
+                await asyncio.wait(either, timeout=_PING_S, return_when=asyncio.FIRST_COMPLETED)
+                if superseded.done():
+                    self.socket.end(End("superseded by a newer stream", WSCloseCode.OK))
+                if ended.done():
+                    return ended.result()
+                self.socket.ping()
+        finally:
+            superseded.cancel()
+
+    def _wait_for_start(self, text: bytes) -> None:
+        """Take in a text before the start frame, and the start frame."""
+        try:
+            frame = self._decode(text)
+        except FrameMalformed as exc:
+            self._count_malformed(exc)
+            return
+        if isinstance(frame, StreamStart):
+            self._start(frame)
+        elif not isinstance(frame, StreamNotice):
+            self._parts.metrics.count("media_frames_malformed", "before_start")
+
+    def _start(self, start: StreamStart) -> None:
+        refused = TokenInvalid("a token is needed: in the URL, a header or custom_parameters")
+        for token in self._tokens_of(start):
             try:
-                frame = self._parts.decode_frame(message.data)
-            except FrameMalformed as exc:
-                self._count_malformed(exc)
+                stream = self._parts.registry.admit(token, start)
+            except TokenInvalid as exc:
+                refused = exc
                 continue
-            if isinstance(frame, StreamStart):
-                return frame
-            if not isinstance(frame, StreamNotice):
-                self._parts.metrics.count("media_frames_malformed", "before_start")
+            self._stream_id = start.stream_id
+            self._receive = stream.receive
+            self.socket.on_text = self._hear
+            self._admitted.set_result(stream)
+            return
+        self._refuse("token", str(refused))
 
     def _tokens_of(self, start: StreamStart) -> Iterator[str]:
         yield from dict.fromkeys(self._tokens)
@@ -157,61 +165,49 @@ class _MediaConnection:
             if token := start.custom_parameters.get(name):
                 yield token
 
-    async def _receive(self, stream: MediaStream) -> _End:
-        """Return why it ended. The loop is the hot path: 100 frames a second and call."""
-        receive, decode, hear = self._socket.receive, self._parts.decode_frame, stream.receive
-        malformed = 0
-        while True:
-            message = await receive()
-            if message.type is not WSMsgType.TEXT:
-                return self._end_of(message)
-            try:
-                frame = decode(message.data)
-            except FrameMalformed as exc:
-                malformed += 1
-                self._count_malformed(exc)
-                if malformed >= self._parts.limits.malformed_frames:
-                    return _End(f"{malformed} malformed frames in a row", WSCloseCode.INVALID_TEXT)
-                continue
-            if type(frame) is MediaFrame:
-                hear(frame)
-                malformed = 0
-            elif isinstance(frame, StreamStop):
-                return _End("stopped", WSCloseCode.OK)
-            else:
-                self._note(frame)
-
-    async def _watch(self, stream: MediaStream) -> None:
-        """Close the socket when a newer one has taken its place."""
-        while True:
-            try:
-                await asyncio.wait_for(stream.superseded.wait(), _PING_S)
-            except TimeoutError:
-                with suppress(ConnectionError):
-                    await self._socket.ping()
-                continue
-            await close(self._socket, WSCloseCode.OK, "superseded by a newer stream")
+    def _hear(self, text: bytes) -> None:
+        """Take in a text of a stream: the hot path, 100 times a second and call."""
+        try:
+            frame = self._decode(text)
+        except FrameMalformed as exc:
+            self._count_malformed(exc)
+            self._malformed += 1
+            if self._malformed >= self._parts.limits.malformed_frames:
+                reason = f"{self._malformed} malformed frames in a row"
+                self.socket.end(End(reason, WSCloseCode.INVALID_TEXT))
             return
+        if type(frame) is MediaFrame:
+            self._malformed = 0
+            if frame.stream_id == self._stream_id:
+                self._receive(frame)
+            else:
+                self._hear_other(frame)
+        elif isinstance(frame, StreamStop):
+            if frame.stream_id in ("", self._stream_id):
+                self.socket.end(End("stopped", WSCloseCode.OK))
+            else:
+                self._parts.metrics.count("media_frames_malformed", "other_stream")
+        else:
+            self._note(frame)
 
-    def _end_of(self, message: WSMessage) -> _End:
-        """Say why a message that is no text frame ends the stream."""
-        if message.type is WSMsgType.BINARY:
-            self._parts.metrics.count("media_frames_malformed", "binary")
-            return _End("binary frames are not of this protocol", WSCloseCode.UNSUPPORTED_DATA)
-        if message.type is WSMsgType.ERROR:
-            # too big, or no WebSocket at all: aiohttp has closed the socket with its code
-            self._parts.metrics.count("media_frames_malformed", "protocol")
-            return _End(f"protocol error: {message.data}")
-        return _End(f"socket closed ({self._socket.close_code})")
+    def _hear_other(self, frame: MediaFrame) -> None:
+        """Hear a frame that does not say its stream; one of another stream is not mixed in."""
+        if frame.stream_id and self._stream_id:
+            self._parts.metrics.count("media_frames_malformed", "other_stream")
+        else:
+            self._receive(frame)
 
-    async def _close(self, end: _End) -> None:
-        if end.code is not None:
-            await close(self._socket, end.code, end.reason)
+    async def _close(self, end: End) -> None:
+        if end.is_defect:
+            self._parts.metrics.count("media_failed")
+        elif end.fault:
+            self._parts.metrics.count("media_frames_malformed", end.fault)
+        await close(self.socket, end.code or WSCloseCode.OK, end.reason)
 
-    async def _refuse(self, word: str, reason: str) -> None:
+    def _refuse(self, word: str, reason: str) -> None:
         self._parts.metrics.count("media_refused", word)
         log.warning("media_refused", reason=reason)
-        await close(self._socket, WSCloseCode.POLICY_VIOLATION, reason)
+        self.socket.end(End(reason, WSCloseCode.POLICY_VIOLATION))
 
     def _count_malformed(self, exc: FrameMalformed) -> None:
         self._parts.metrics.count("media_frames_malformed", "frame")
@@ -222,8 +218,18 @@ class _MediaConnection:
     def _note(self, frame: object) -> None:
         match frame:
             case StreamError():
-                self._parts.metrics.count("media_errors")
-                log.warning("media_error_received", code=frame.code, title=frame.title)
+                self._parts.metrics.count("media_errors", frame.name)
+                if frame.name not in self._said_errors:
+                    self._said_errors.add(frame.name)
+                    log.warning(
+                        "media_error_received",
+                        code=frame.code,
+                        title=frame.title[:80],
+                        what_to_do="nothing: the stream goes on; this kind is counted from now on",
+                    )
+            case StreamDigit():
+                # whose it is and what it says is nobody's business here; gathers come by webhook
+                self._parts.metrics.count("media_digits")
             case StreamNotice(known=False):
                 self._parts.metrics.count("media_frames_unknown")
             case StreamStart():

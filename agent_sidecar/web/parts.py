@@ -10,6 +10,7 @@ from typing import Protocol
 from agent_sidecar.domain.events import CallEvent
 from agent_sidecar.domain.media import (
     MediaFrame,
+    StreamDigit,
     StreamError,
     StreamNotice,
     StreamStart,
@@ -28,7 +29,7 @@ from agent_sidecar.live.requests import (
 from agent_sidecar.ports import Clock, Closers, Leads, ReceivedWebhook, TelephonyEvent
 
 Message = Mapping[str, object]
-Frame = StreamStart | MediaFrame | StreamStop | StreamError | StreamNotice
+Frame = StreamStart | MediaFrame | StreamStop | StreamError | StreamDigit | StreamNotice
 
 
 class LiveCall(Protocol):

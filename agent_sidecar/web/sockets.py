@@ -3,15 +3,22 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Protocol
 
-from aiohttp import WSCloseCode, web
+from aiohttp import WSCloseCode
 
 # what a close frame has room for
 _REASON_BYTES = 123
 _CLOSE_S = 2.0
 
 
-async def close(socket: web.WebSocketResponse, code: int, reason: str) -> None:
+class Closable(Protocol):
+    """A socket of aiohttp's, or a media socket."""
+
+    async def close(self, *, code: int, message: bytes) -> object: ...
+
+
+async def close(socket: Closable, code: int, reason: str) -> None:
     """Close a socket and say why; a client that does not read is cut off."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_CLOSE_S):
@@ -20,10 +27,10 @@ async def close(socket: web.WebSocketResponse, code: int, reason: str) -> None:
 
 class OpenSockets:
     def __init__(self) -> None:
-        self._open: set[web.WebSocketResponse] = set()
+        self._open: set[Closable] = set()
 
     @contextmanager
-    def track(self, socket: web.WebSocketResponse) -> Iterator[None]:
+    def track(self, socket: Closable) -> Iterator[None]:
         """Remember the socket for as long as it is served."""
         self._open.add(socket)
         try:

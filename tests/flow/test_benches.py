@@ -4,6 +4,7 @@ import argparse
 import json
 import random
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
@@ -18,8 +19,8 @@ from agent_sidecar.adapters.yaml_playbook import read_playbook
 from agent_sidecar.domain.media import MediaFrame, StreamStart, StreamStop
 from agent_sidecar.domain.types import LegId
 from agent_sidecar.simulator.signing import WebhookSigner
-from bench import _cpu, _report, _service, frame_path, hint_latency, journal
-from bench._streams import PacedStream, Pacer, Report, new_leg
+from bench import _cpu, _peer, _report, _service, frame_path, hint_latency, journal
+from bench._streams import SPOKEN, PacedStream, Pacer, Report, new_leg, sample_audio, spoken
 from bench._talk import LINES, Account, Final, script
 
 LEG = LegId("v3:prospect")
@@ -195,7 +196,7 @@ class TestHintLatency:
 
 
 class TestFramePath:
-    def test_the_ratio_is_of_neighbouring_rounds(self) -> None:
+    def test_the_ratios_are_of_neighbouring_rounds(self) -> None:
         def one(us: float) -> _report.Document:
             return {
                 "us": us,
@@ -203,15 +204,48 @@ class TestFramePath:
                 "lag_p99_ms": 1.0,
                 "frames_lost": 0,
                 "speech": 5,
+                "voiced_percent": 40.0,
                 "client_late_p99_ms": 0.5,
             }
 
-        said = frame_path.summary([one(10), one(20), one(10)], [one(25), one(60), one(20)])
+        floor, ours = [one(10), one(20), one(10)], [one(25), one(60), one(20)]
+        said = frame_path.summary(floor, ours, [(250.0, 0.4), (900.0, 0.5), (240.0, 0.4)])
         assert said["ratio_floor"] == 2.5
         assert said["floor_us"] == 10
         assert said["ours_us"] == 25
         assert said["calls_per_core"] == 400
         assert said["frames"] == 600
+        assert said["ratio_pipecat"] == 12
+        assert said["pipecat_us"] == 250
+        assert said["pipecat_voiced_percent"] == 40
+        assert "ratio_pipecat" not in frame_path.summary(floor, ours, [])
+
+    def test_several_loads_are_given_as_a_list(self) -> None:
+        assert frame_path.arguments([]).calls == [100, 300]
+        assert frame_path.arguments(["--calls", "20"]).calls == [20]
+        assert frame_path.arguments(["--calls", "20,40"]).calls == [20, 40]
+
+    def test_two_fifths_of_each_track_are_speech(self) -> None:
+        for audio in sample_audio().values():
+            assert spoken(audio).mean() == pytest.approx(SPOKEN, abs=0.01)
+        assert frame_path.voiced_percent() == pytest.approx(40, abs=1)
+
+    def test_pipecat_is_run_by_the_interpreter_that_has_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert _peer.interpreter(tmp_path / "python", make=False) == tmp_path / "python"
+        monkeypatch.setattr(_peer, "find_spec", lambda name: None)
+        monkeypatch.setattr(sys, "prefix", str(tmp_path))
+        assert _peer.interpreter(None, make=False) is None
+        said = "".join(capsys.readouterr().err.split())
+        assert str(_peer.PINS) in said
+        assert "--pipecat-python" in said
+        python = tmp_path / "pipecat" / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.touch()
+        assert _peer.interpreter(None, make=False) == python
+        monkeypatch.setattr(_peer, "find_spec", lambda name: object())
+        assert _peer.interpreter(None, make=False) == Path(sys.executable)
 
 
 class TestStreams:

@@ -27,16 +27,18 @@ def start(**more: object) -> str:
     return msgspec.json.encode({"event": "start", "stream_id": "S1", "start": body}).decode()
 
 
-def media(chunk: int) -> str:
+def media(chunk: int, stream_id: str | None = "S1") -> str:
     frame = {
         "event": "media",
-        "stream_id": "S1",
+        "stream_id": stream_id,
         "media": {
             "track": "inbound",
             "chunk": str(chunk),
             "payload": base64.b64encode(PAYLOAD).decode(),
         },
     }
+    if stream_id is None:
+        del frame["stream_id"]
     return msgspec.json.encode(frame).decode()
 
 
@@ -64,7 +66,7 @@ async def test_frames_are_heard_in_the_order_they_came():
         await socket.send_str(STOP.decode())
         await asyncio.wait_for(stream.has_ended.wait(), 2)
         assert stream.start.leg_id == LEG
-        assert stream.frames == [MediaFrame("inbound", chunk, PAYLOAD) for chunk in (2, 1, 3)]
+        assert stream.frames == [MediaFrame("inbound", chunk, PAYLOAD, "S1") for chunk in (2, 1, 3)]
         assert stream.ended == ["stopped"]
         assert await closed(socket) == (1000, "stopped")
 
@@ -146,7 +148,23 @@ async def test_malformed_frames_are_counted_and_the_stream_goes_on():
         assert house.counts.of["media_frames_malformed", "before_start"] == 1
         assert house.counts.of["media_frames_malformed", "second_start"] == 1
         assert house.counts.of["media_frames_unknown", ""] == 1
-        assert house.counts.of["media_errors", ""] == 1
+        assert house.counts.of["media_errors", "unlisted"] == 1
+
+
+async def test_frames_of_another_stream_are_not_mixed_in():
+    async with open_house() as house, house.client.ws_connect(URL) as socket:
+        stream = await admitted(house, socket)
+        await socket.send_str(media(1))
+        await socket.send_str(media(2, "another"))
+        await socket.send_str('{"event":"stop","stream_id":"another"}')
+        # which says nothing of its stream is of this one
+        await socket.send_str(media(3, None))
+        await socket.send_str('{"event":"dtmf","stream_id":"S1","dtmf":{"digit":"5"}}')
+        await socket.send_str('{"event":"stop"}')
+        assert await closed(socket) == (1000, "stopped")
+        assert [frame.chunk for frame in stream.frames] == [1, 3]
+        assert house.counts.of["media_frames_malformed", "other_stream"] == 2
+        assert house.counts.of["media_digits", ""] == 1
 
 
 async def test_nothing_but_malformed_frames_ends_the_socket():

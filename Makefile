@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest -rs
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup dev demo test check static unit contract e2e bench clean
+.PHONY: help setup dev demo test check static unit contract e2e bench fuzz clean
 
 help: ## show this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -61,6 +61,9 @@ bench: dev ## every bench with its smaller load; one alone, whole: .venv/bin/pyt
 	  case $$bench in bench/make_*|bench/_*) continue;; esac; \
 	  echo "== $$bench --quick"; $(BIN)/python $$bench --quick; \
 	done
+
+fuzz: dev ## nonsense at every door for a minute each; ARGS="--seconds 600 --seed 7"
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 clean: ## remove what was built here; the data folder stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

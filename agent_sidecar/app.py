@@ -9,7 +9,7 @@ journal, and the next start takes it up again.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import NoReturn
@@ -21,15 +21,16 @@ from agent_sidecar.adapters.model_prepare import ensure_model
 from agent_sidecar.adapters.onnx_embedder import OnnxEmbedder
 from agent_sidecar.adapters.sqlite_journal import SqliteJournal
 from agent_sidecar.adapters.telnyx_control import Account, TelnyxControl, Transcription
+from agent_sidecar.adapters.weights_file import weights_in_use
 from agent_sidecar.adapters.yaml_playbook import read_playbook
 from agent_sidecar.clock import SystemClock
-from agent_sidecar.domain.engagement import STARTING_WEIGHTS
-from agent_sidecar.domain.language import Reader, texts_to_embed
+from agent_sidecar.codecs import Codecs
+from agent_sidecar.domain.engagement import Weights
+from agent_sidecar.domain.language import Reader
 from agent_sidecar.domain.playbook import Closer, Playbook
 from agent_sidecar.domain.record import Configuration
-from agent_sidecar.domain.types import Vector
 from agent_sidecar.embedded import DataFolderLock, Stack, StackUrls
-from agent_sidecar.errors import SidecarError, StoreUnavailable
+from agent_sidecar.errors import StoreUnavailable
 from agent_sidecar.front import check_port, open_front_door
 from agent_sidecar.live.admission import Admission
 from agent_sidecar.live.attaching import Attacher
@@ -41,18 +42,18 @@ from agent_sidecar.live.messages import call_message
 from agent_sidecar.live.registry import Registry, RegistryParts
 from agent_sidecar.live.telling import alone
 from agent_sidecar.live.transfer import TransferParts
+from agent_sidecar.live.vigil import Vigil
 from agent_sidecar.live.warm import WarmCopy
 from agent_sidecar.ports import Projection
 from agent_sidecar.resume import resume_calls
 from agent_sidecar.settings import Settings
 from agent_sidecar.stores import Stores, open_stores, servers_needed
 from agent_sidecar.telemetry import LagMeter, Metrics
+from agent_sidecar.upkeep import index_playbook, keep_warm, load_closers, playbook_vectors
 from agent_sidecar.wrapup.relay import Relay, Settled
 
 log = structlog.get_logger()
 
-# how often the warm copy of the evidence is read anew
-REFRESH_S = 30.0
 # how long a store may take for its schema at the start, before the service goes on without
 MIGRATE_S = 20.0
 
@@ -66,7 +67,9 @@ class Parts:
     journal: SqliteJournal
     playbook: Playbook
     reader: Reader
+    weights: Weights
     embedder: OnnxEmbedder
+    codecs: Codecs
     metrics: Metrics
     lag: LagMeter
     hub: Hub
@@ -123,7 +126,11 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             on_settled=lambda settled: _tell_settled(parts, settled),
         )
         address = _Address(settings)
-        attacher = Attacher(control, address.media_url)
+        attacher = Attacher(
+            control,
+            address.media_url,
+            transcribes_each_leg=settings.transcription_tracks == "inbound",
+        )
         warm = WarmCopy(parts.reader)
         desk = HintDesk(
             retrievers=(parts.stores.candidates, parts.stores.evidence),
@@ -136,11 +143,13 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         call_parts = _call_parts(parts, desk)
         registry = _registry(parts, call_parts, relay, attacher, tasks)
         tasks.create_task(parts.lag.run(), name="lag")
-        tasks.create_task(alone(_keep_warm(parts, warm)), name="warm")
-        tasks.create_task(alone(_index_playbook(parts)), name="playbook")
-        tasks.create_task(alone(_load_closers(parts)), name="closers")
+        tasks.create_task(alone(keep_warm(parts, warm)), name="warm")
+        tasks.create_task(alone(index_playbook(parts)), name="playbook")
+        tasks.create_task(alone(load_closers(parts)), name="closers")
         tasks.create_task(relay.run(), name="relay")
         tasks.create_task(alone(parts.closers.run()), name="leases")
+        vigil = Vigil(registry.live_calls, control, parts.clock, settings.quiet_call_s)
+        tasks.create_task(alone(vigil.run()), name="vigil")
         exits.push_async_callback(_drain, settings, registry, relay)
         await resume_calls(parts.journal, registry, attacher, settings.resume_s, tasks)
         address.port = await exits.enter_async_context(
@@ -195,11 +204,12 @@ async def _open_parts(
     )
     embedder = await asyncio.to_thread(OnnxEmbedder.open, folder)
     exits.push_async_callback(embedder.aclose)
+    weights = await asyncio.to_thread(_open_weights, settings, embedder)
     stores = await exits.enter_async_context(
         open_stores(settings, urls, model=embedder.name, dimension=embedder.dimension)
     )
     await _migrate(stores)
-    reader = Reader(playbook, await _vectors(embedder, playbook))
+    reader = Reader(playbook, await playbook_vectors(embedder, playbook))
     closers = ScheduledClosers(stores.schedule, stores.live)
     metrics = Metrics()
     return Parts(
@@ -208,13 +218,23 @@ async def _open_parts(
         journal=journal,
         playbook=playbook,
         reader=reader,
+        weights=weights,
         embedder=embedder,
+        codecs=await Codecs.load(settings.l16_byte_order),
         metrics=metrics,
         lag=LagMeter(metrics),
         hub=Hub(onward=stores.live.publish_message),
         closers=closers,
         clock=clock,
     )
+
+
+def _open_weights(settings: Settings, embedder: OnnxEmbedder) -> Weights:
+    weights = weights_in_use(settings.weights, model=embedder.name, dimension=embedder.dimension)
+    if weights.score is None:
+        what_to_do = "run `agent-sidecar learn fit` on calls of your own"
+        log.warning("score_not_fitted", model=embedder.name, what_to_do=what_to_do)
+    return weights
 
 
 async def _migrate(stores: Stores) -> None:
@@ -239,11 +259,6 @@ async def _migrate_one(projection: Projection) -> None:
     else:
         if applied:
             log.info("schema_migrated", store=projection.store, applied=list(applied))
-
-
-async def _vectors(embedder: OnnxEmbedder, playbook: Playbook) -> Mapping[str, Vector]:
-    texts = texts_to_embed(playbook)
-    return dict(zip(texts, await embedder.embed(texts), strict=True))
 
 
 def _control(settings: Settings, exits: AsyncExitStack) -> TelnyxControl | None:
@@ -286,7 +301,7 @@ def _call_parts(parts: Parts, desk: HintDesk) -> CallParts:
         configuration=Configuration(
             system_version=__version__,
             playbook=parts.playbook.name,
-            weights=STARTING_WEIGHTS.version,
+            weights=parts.weights.version,
             model=parts.embedder.name,
             sentiment_limit=parts.playbook.thresholds.sentiment,
         ),
@@ -316,12 +331,17 @@ def _registry(
                 accept_s=settings.closer_accept_s,
             ),
             reader=parts.reader,
-            weights=STARTING_WEIGHTS,
+            open_decoders=parts.codecs.open,
+            weights=parts.weights,
             attacher=attacher,
             admission=Admission(lambda: parts.lag.p99_ms, settings.admission_lag_ms),
             agent=settings.agent,
             auto_attach=settings.auto_attach,
             caller_number=settings.caller_number,
+            untracked=None
+            if settings.transcription_tracks == "both"
+            else settings.transcription_tracks,
+            silence_s=settings.transcription_silence_s,
             tasks=tasks,
             on_recorded=relay.wake,
         )
@@ -344,43 +364,6 @@ def _tell_settled(parts: Parts, settled: Settled) -> None:
             at=parts.clock.now(),
         ),
     )
-
-
-async def _keep_warm(parts: Parts, warm: WarmCopy) -> None:
-    """Read the evidence into memory now and then, for the moments in which the graph is late."""
-    while True:
-        try:
-            warm.remember(await parts.stores.evidence.everything())
-        except SidecarError as exc:
-            log.warning("evidence_not_read", error=str(exc))
-        await asyncio.sleep(REFRESH_S)
-
-
-async def _index_playbook(parts: Parts) -> None:
-    """Keep the playbook's texts in the vector store."""
-    vectors = await _vectors(parts.embedder, parts.playbook)
-    await _until_taken(
-        "playbook_not_indexed", lambda: parts.stores.index.load(parts.playbook, vectors)
-    )
-
-
-async def _load_closers(parts: Parts) -> None:
-    """Keep the playbook's closers where the store has none of its own."""
-    await _until_taken("closers_not_stored", lambda: parts.closers.load(parts.playbook.closers))
-
-
-async def _until_taken(name: str, store: Callable[[], Awaitable[None]]) -> None:
-    """Try until the store takes it, less and less often."""
-    pause_s = 1.0
-    while True:
-        try:
-            await store()
-        except SidecarError as exc:
-            log.warning(name, error=str(exc), again_in_s=pause_s)
-            await asyncio.sleep(pause_s)
-            pause_s = min(60.0, 2 * pause_s)
-        else:
-            return
 
 
 async def _drain(settings: Settings, registry: Registry, relay: Relay) -> None:

@@ -7,6 +7,8 @@ SidecarError
 ├── DataFolderInUse         another process owns the data folder: stop it, or use its service
 ├── PortInUse               something listens on our port: stop it, or set another
 ├── EmbeddedServerFailed    a local server did not start: the message shows its log
+├── FitImpossible           weights cannot be fitted: mend the labels, give more calls
+├── WeightsInvalid          a file of fitted weights cannot be used: fit anew, or name another
 ├── ModelMissing            no model is prepared: run `agent-sidecar models prepare`
 ├── ModelRejected           a model does not do what its original does: do not use it
 ├── ModelExtraMissing       this model needs the extra `models`: install it
@@ -23,8 +25,10 @@ SidecarError
 ├── TokenInvalid            a media socket without a right to enter: close it
 ├── RequestInvalid          a request to the front door is wrong: answer 400, name the field
 ├── CallUnknown             no such call here: answer 404
+├── CallEnded               the call is over at the provider's: answer 409, do not attach again
 ├── Overloaded              all the calls we can carry: attach later, or elsewhere
 ├── CommandRefused          Telnyx refused a command: do not repeat it
+│   └── LegGone             Telnyx knows no such leg, or it has ended: stop commanding it
 └── CommandUncertain        nobody knows whether a command was carried out: reconcile, never repeat
 """
 
@@ -55,6 +59,14 @@ class PortInUse(SidecarError):
 
 class EmbeddedServerFailed(SidecarError):
     """A server of the embedded stack did not start or kept ending."""
+
+
+class FitImpossible(SidecarError):
+    """Nothing can be fitted on these calls with these labels; the text says why."""
+
+
+class WeightsInvalid(SidecarError):
+    """A file of fitted weights is missing, broken, or made for another model or version."""
 
 
 class ModelMissing(SidecarError):
@@ -126,6 +138,10 @@ class CallUnknown(SidecarError):
     """No call of that id is known here."""
 
 
+class CallEnded(SidecarError):
+    """The call exists no more: there is nothing to attach to."""
+
+
 class Overloaded(SidecarError):
     """A new call would drag the live ones down; the text says when to come again."""
 
@@ -136,6 +152,15 @@ class CommandRefused(SidecarError):
     def __init__(self, message: str, *, code: str | None = None) -> None:
         super().__init__(message)
         self.code = code
+
+
+class LegGone(CommandRefused):
+    """The leg a command was for has ended, or was never there."""
+
+    def __init__(self, message: str, *, code: str | None = None, has_ended: bool) -> None:
+        super().__init__(message, code=code)
+        # False: nobody knows a leg of that id
+        self.has_ended = has_ended
 
 
 class CommandUncertain(SidecarError):

@@ -105,6 +105,7 @@ async def _take_in(
             reader=parts.reader,
             clock=parts.clock,
             configuration=configuration,
+            weights=parts.weights,
             strategies=strategies,
         ),
     )

@@ -4,6 +4,7 @@ import asyncio
 
 import structlog
 
+from agent_sidecar.errors import CallEnded, CallUnknown
 from agent_sidecar.live.attaching import Attacher
 from agent_sidecar.live.live_call import LiveCall
 from agent_sidecar.live.registry import Registry
@@ -63,7 +64,12 @@ async def _attach_again(call: LiveCall, registry: Registry) -> None:
     opened, leg_id = call.call.log.opened, call.leg_id
     if leg_id is not None:
         again = AttachRequest(lead=call.call.log.lead, agent=opened.agent, source=opened.source)
-        attached = await registry.attach(leg_id, again)
+        try:
+            attached = await registry.attach(leg_id, again)
+        except (CallEnded, CallUnknown) as exc:
+            # attaching has closed it
+            log.info("call_gone_before_attach", call_id=call.call_id, error=str(exc))
+            return
         log.info("call_attached_again", call_id=call.call_id, problems=attached.problems)
 
 

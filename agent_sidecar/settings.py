@@ -58,6 +58,12 @@ class Settings(BaseSettings):
     # `both`: one transcription with tracks; `inbound`: the leg that asked
     transcription_tracks: Literal["inbound", "outbound", "both"] = "both"
 
+    # of somebody's speech without any words of his before his transcription is restarted, seconds
+    transcription_silence_s: float = Field(default=20.0, ge=5, le=600)
+
+    # of L16, which no document states: found in the audio of each stream, or set
+    l16_byte_order: Literal["detect", "big", "little"] = "detect"
+
     agent: Literal["assistant", "human", "external"] = "assistant"
     # E.164 number of the default closer; overrides the playbook's
     closer_number: str | None = None
@@ -79,6 +85,8 @@ class Settings(BaseSettings):
     late_lines_s: float = Field(default=2.0, ge=0, le=60)
     # how long a call that a crash left open waits for a sign of life, wall seconds
     resume_s: float = Field(default=60.0, ge=0)
+    # how long a call must have been silent before Telnyx is asked whether it lives, seconds
+    quiet_call_s: float = Field(default=120.0, ge=10)
     # how long a stop waits for calls and deliveries, wall seconds
     drain_s: float = Field(default=15.0, ge=0)
     # a new call is taken text-only above this event-loop lag, and refused above four times it
@@ -132,6 +140,11 @@ class Settings(BaseSettings):
     def models(self) -> Path:
         """The folder of prepared models."""
         return self.models_dir or self.data_dir / "models"
+
+    @property
+    def weights(self) -> Path:
+        """The folder of fitted weights."""
+        return self.data_dir / "weights"
 
 
 def read_settings(**overrides: object) -> Settings:

@@ -36,6 +36,7 @@ SHARED_BY_ADAPTERS = {
     "sqlite_file": "the journal's file: opening, locking, versions",
     "sqlite_rows": "the journal's statements",
     "sqlite_writer": "the journal's writing thread",
+    "telnyx_values": "how odd a value of a frame or webhook may be",
     "telnyx_tries": "retries of one command",
     "model_folder": "where prepared models lie",
     "minilm_export": "one step of preparing a model",
@@ -50,8 +51,8 @@ PURE_STDLIB = set(
 )
 # what only an adapter names, or the embedded server of the same name
 VENDORS = set(
-    "asyncpg bson chromadb gridfs hiredis neo4j onnx onnx_ir onnxruntime phonenumbers pymongo redis"
-    " safetensors sentence_transformers sqlite3 tokenizers torch yaml".split()
+    "asyncpg av bson chromadb gridfs hiredis neo4j onnx onnx_ir onnxruntime phonenumbers pymongo"
+    " redis safetensors sentence_transformers sqlite3 tokenizers torch yaml".split()
 )
 # who looks at the wall's clock
 # embedded: waits for another process's file lock, before any loop has work

@@ -99,7 +99,7 @@ def _call(decoder: "msgspec.json.Decoder[_Call]", line: bytes, place: _Place) ->
         call_id=raw.call_id,
         segments=_pace(raw.segments, place),
         lead=_lead(raw.lead or {}, place),
-        started_at=raw.started_at.astimezone(UTC) if raw.started_at else None,
+        started_at=_utc(raw.started_at, place) if raw.started_at else None,
         outcome=RecordedOutcome(success=outcome.success, final_status=outcome.final_status),
         audio=_audio(raw.audio or {}, place),
     )
@@ -112,8 +112,15 @@ def _decode(decoder: "msgspec.json.Decoder[_Call]", line: bytes, place: _Place) 
         found = _PLACE.match(str(exc))
         what, where = (found["what"], found["where"]) if found else (str(exc), None)
         raise place.wrong(where or "", what[:1].lower() + what[1:]) from exc
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise place.wrong("", f"is not JSON: {exc}") from exc
+
+
+def _utc(at: datetime, place: _Place) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as exc:
+        raise place.wrong("started_at", "is beyond the calendar") from exc
 
 
 # --- pacing -------------------------------------------------------------------------------------

@@ -10,12 +10,17 @@ import pybase64
 import telnyx
 from telnyx.types.calls.action_start_transcription_params import TranscriptionEngineConfig
 
-from agent_sidecar.adapters.telnyx_tries import NoAnswer, Patience, Tries, counts_as_done
+from agent_sidecar.adapters.telnyx_tries import (
+    CALL_HAS_ENDED,
+    NoAnswer,
+    Patience,
+    Tries,
+    counts_as_done,
+)
 from agent_sidecar.domain.types import CommandId, LegId
 from agent_sidecar.errors import CommandRefused, SettingsInvalid
 from agent_sidecar.ports import Dial, DialedLeg
 
-_CALL_HAS_ENDED: Final = "90018"
 _TRANSCRIBES_ALREADY: Final = "90054"
 
 Engine = Literal[
@@ -233,7 +238,7 @@ class TelnyxControl:
         """End a leg; one that has ended already counts as hung up."""
 
         async def send() -> None:
-            with counts_as_done(_CALL_HAS_ENDED):
+            with counts_as_done(CALL_HAS_ENDED):
                 await self._actions.hangup(leg_id, command_id=command_id)
 
         await self._tries.send("hangup", send)

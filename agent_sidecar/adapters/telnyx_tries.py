@@ -16,10 +16,13 @@ import httpx
 import structlog
 import telnyx
 
-from agent_sidecar.errors import CommandRefused, CommandUncertain
+from agent_sidecar.errors import CommandRefused, CommandUncertain, LegGone
 
 _log = structlog.get_logger(__name__)
 
+_NO_SUCH_CALL: Final = "90015"
+CALL_HAS_ENDED: Final = "90018"
+_NOT_FOUND: Final = 404
 _REQUEST_TIMEOUT: Final = 408
 _TOO_MANY_REQUESTS: Final = 429
 
@@ -174,12 +177,13 @@ def _verdict(name: str, answers: Sequence[_Answer[Result]]) -> Result:
 
 def _refusal(name: str, exc: telnyx.APIStatusError) -> CommandRefused:
     error = _first_error(exc)
+    code = error.get("code")
     words = ": ".join(error[key] for key in ("title", "detail") if key in error)
     advice = " (check SIDECAR_TELNYX_API_KEY)" if exc.status_code in {401, 403} else ""
-    return CommandRefused(
-        f"Telnyx refused {name}, HTTP {exc.status_code}: {words or 'no reason given'}{advice}",
-        code=error.get("code"),
-    )
+    text = f"Telnyx refused {name}, HTTP {exc.status_code}: {words or 'no reason given'}{advice}"
+    if code in {CALL_HAS_ENDED, _NO_SUCH_CALL} or exc.status_code == _NOT_FOUND:
+        return LegGone(text, code=code, has_ended=code == CALL_HAS_ENDED)
+    return CommandRefused(text, code=code)
 
 
 def _first_error(exc: telnyx.APIStatusError) -> Mapping[str, str]:

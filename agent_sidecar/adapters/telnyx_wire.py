@@ -5,16 +5,25 @@ module are `FrameMalformed` and `WebhookMalformed`, and they name the field.
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Final, Literal
 
 import msgspec
-import pybase64
 from msgspec import Meta, Struct
 
+from agent_sidecar.adapters.telnyx_values import (
+    UNREADABLE,
+    as_utc,
+    client_state_of,
+    mended,
+    share_of,
+    short,
+    text_of,
+)
 from agent_sidecar.domain.media import (
     MediaFormat,
     MediaFrame,
+    StreamDigit,
     StreamError,
     StreamNotice,
     StreamStart,
@@ -31,9 +40,16 @@ _TRACKS: Final[dict[str, Track]] = {
     "inbound_track": "inbound",
     "outbound_track": "outbound",
 }
-_NOTICES: Final = frozenset({"connected", "mark", "dtmf"})
+# the error frames that are documented
+_ERRORS: Final = {
+    100002: "unknown_error",
+    100003: "malformed_frame",
+    100004: "invalid_media",
+    100005: "rate_limit_reached",
+}
+_NOTICES: Final = frozenset({"connected", "mark"})
 
-Frame = StreamStart | MediaFrame | StreamStop | StreamError | StreamNotice
+Frame = StreamStart | MediaFrame | StreamStop | StreamError | StreamDigit | StreamNotice
 
 # --- media stream ---------------------------------------------------------------------------------
 
@@ -50,6 +66,7 @@ class _Media(Struct, gc=False):
 
 class _MediaEnvelope(Struct, gc=False):
     event: str
+    stream_id: str = ""
     media: _Media | None = None
 
 
@@ -62,17 +79,28 @@ class _Format(Struct, gc=False):
 class _Start(Struct, gc=False):
     call_control_id: Annotated[str, Meta(min_length=1)]
     media_format: _Format
-    call_session_id: str | None = None
-    from_: str | None = msgspec.field(default=None, name="from")
-    to: str | None = None
-    client_state: str | None = None
+    # what is only good to know must not cost the stream when it is odd
+    call_session_id: object = None
+    from_: object = msgspec.field(default=None, name="from")
+    to: object = None
+    client_state: object = None
     # an object in the frame, an array of {name, value} in the request: both are taken
     custom_parameters: object = None
 
 
 class _StartEnvelope(Struct, gc=False):
-    stream_id: str
     start: _Start
+    stream_id: str = ""
+
+
+class _Dtmf(Struct, gc=False):
+    digit: Annotated[str, Meta(pattern="^[0-9A-Da-d*#]$")]
+
+
+class _DtmfEnvelope(Struct, gc=False):
+    dtmf: _Dtmf
+    occurred_at: datetime | None = None
+    stream_id: str = ""
 
 
 class _StopEnvelope(Struct, gc=False):
@@ -92,11 +120,9 @@ class _ErrorEnvelope(Struct, gc=False):
 
 _decode_media = msgspec.json.Decoder(_MediaEnvelope, strict=False).decode
 _decode_start = msgspec.json.Decoder(_StartEnvelope, strict=False).decode
+_decode_dtmf = msgspec.json.Decoder(_DtmfEnvelope, strict=False).decode
 _decode_stop = msgspec.json.Decoder(_StopEnvelope, strict=False).decode
 _decode_error = msgspec.json.Decoder(_ErrorEnvelope, strict=False).decode
-
-# what msgspec raises for input that is not as it should be; deep nesting ends in RecursionError
-_UNREADABLE: Final = (msgspec.DecodeError, RecursionError, UnicodeError)
 
 
 def decode_frame(raw: bytes | str) -> Frame:
@@ -107,12 +133,15 @@ def decode_frame(raw: bytes | str) -> Frame:
             media = frame.media
             if media is None:
                 raise FrameMalformed("a media frame has no field `media`")
-            return MediaFrame(_TRACKS[media.track], media.chunk, media.payload)
+            return MediaFrame(_TRACKS[media.track], media.chunk, media.payload, frame.stream_id)
         return _decode_rare(frame.event, raw)
-    except _UNREADABLE as exc:
-        raise FrameMalformed(f"unreadable frame: {exc}") from exc
+    except UNREADABLE as exc:
+        raise FrameMalformed(f"unreadable frame: {short(exc)}") from exc
+    except OverflowError as exc:
+        raise FrameMalformed("`occurred_at` is beyond the calendar") from exc
     except KeyError as exc:
-        raise FrameMalformed(f"`media.track` is {exc}; it must be inbound or outbound") from None
+        said = short(exc)
+        raise FrameMalformed(f"`media.track` is {said}; it must be inbound or outbound") from None
 
 
 def _decode_rare(event: str, raw: bytes | str) -> Frame:
@@ -127,8 +156,17 @@ def _decode_rare(event: str, raw: bytes | str) -> Frame:
             return StreamError(
                 stream_id=frame.stream_id,
                 code=problem.code,
+                name=_ERRORS.get(problem.code, "unlisted"),
                 title=problem.title,
                 detail=problem.detail,
+            )
+        case "dtmf":
+            frame_of_key = _decode_dtmf(raw)
+            at = frame_of_key.occurred_at
+            return StreamDigit(
+                stream_id=frame_of_key.stream_id,
+                digit=frame_of_key.dtmf.digit.upper(),
+                at=None if at is None else as_utc(at),
             )
         case _:
             return StreamNotice(event=event, known=event in _NOTICES)
@@ -144,10 +182,10 @@ def _start(frame: _StartEnvelope) -> StreamStart:
             sample_rate_hz=start.media_format.sample_rate,
             channels=start.media_format.channels,
         ),
-        call_session_id=start.call_session_id,
-        from_=start.from_,
-        to=start.to,
-        client_state=_client_state(start.client_state) or None,
+        call_session_id=text_of(start.call_session_id),
+        from_=text_of(start.from_),
+        to=text_of(start.to),
+        client_state=client_state_of(text_of(start.client_state)) or None,
         custom_parameters=_parameters(start.custom_parameters),
     )
 
@@ -216,30 +254,37 @@ def decode_webhook(raw: bytes) -> TelephonyEvent:
     webhook that was refused, so an odd value in any other field counts as missing.
     """
     try:
-        data = _decode_webhook(raw).data
-        at = _utc(data.occurred_at)
+        data = _read_webhook(raw).data
+        at = as_utc(data.occurred_at)
     except OverflowError as exc:
         raise WebhookMalformed("`data.occurred_at` is beyond the calendar") from exc
-    except _UNREADABLE as exc:
+    except UNREADABLE as exc:
         if _is_version_1(raw):
             raise WebhookMalformed(
                 "this webhook has no field `data`: it is of webhook API version 1;"
                 " set webhook_api_version to 2 in the Telnyx application"
             ) from exc
-        raise WebhookMalformed(f"unreadable webhook: {exc}") from exc
+        raise WebhookMalformed(f"unreadable webhook: {short(exc)}") from exc
     return _event(data, at)
+
+
+def _read_webhook(raw: bytes) -> _Webhook:
+    try:
+        return _decode_webhook(raw)
+    except UNREADABLE as exc:
+        try:
+            again = mended(raw)
+        except (ValueError, RecursionError):
+            raise exc from None
+        return _decode_webhook(again)
 
 
 def _is_version_1(raw: bytes) -> bool:
     try:
         old = _decode_version_1(raw)
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
     return old.data is None and (old.event_type is not None or old.record_type == "event")
-
-
-def _utc(at: datetime) -> datetime:
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def _event(data: _Data, at: datetime) -> TelephonyEvent:
@@ -253,7 +298,7 @@ def _event(data: _Data, at: datetime) -> TelephonyEvent:
     leg_id = _text(payload, "call_control_id")
     if leg_id is None and kind not in _WITHOUT_LEG:
         raise WebhookMalformed(
-            f"`data.payload.call_control_id` of {data.event_type} must be a text, not empty"
+            f"`data.payload.call_control_id` of {short(data.event_type)} must be a text, not empty"
         )
     line = _object(payload, "transcription_data")
     text = line.get("transcript")
@@ -268,14 +313,14 @@ def _event(data: _Data, at: datetime) -> TelephonyEvent:
         leg_id=None if leg_id is None else LegId(leg_id),
         call_leg_id=_text(payload, "call_leg_id"),
         call_session_id=_text(payload, "call_session_id"),
-        client_state=_client_state(_text(payload, "client_state")),
+        client_state=client_state_of(_text(payload, "client_state")),
         direction=_direction(payload),
         from_=_text(payload, "from"),
         to=_text(payload, "to"),
         text=text if isinstance(text, str) else "",
         # missing means final: an interim one would say so
         is_final=line.get("is_final") is not False,
-        confidence=_number(line.get("confidence")),
+        confidence=share_of(line.get("confidence")),
         track=_TRACKS.get(_text(line, "transcription_track") or ""),
         cause=_text(payload, "failure_reason" if kind == "stream_failed" else "hangup_cause"),
         source=_text(payload, "hangup_source"),
@@ -288,19 +333,12 @@ def _event(data: _Data, at: datetime) -> TelephonyEvent:
 
 
 def _text(given: Mapping[str, object], name: str) -> str | None:
-    value = given.get(name)
-    return value if isinstance(value, str) and value else None
+    return text_of(given.get(name))
 
 
 def _object(given: Mapping[str, object], name: str) -> Mapping[str, object]:
     value = given.get(name)
     return value if isinstance(value, dict) else {}
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if 0 <= value <= 1 else None
 
 
 def _direction(payload: Mapping[str, object]) -> Literal["incoming", "outgoing"] | None:
@@ -318,14 +356,3 @@ def _recording_url(payload: Mapping[str, object]) -> str | None:
         if url := _text(urls, "wav") or _text(urls, "mp3"):
             return url
     return None
-
-
-def _client_state(encoded: str | None) -> str:
-    """Undo the base64; whatever was not ours to begin with may be anything, then it is empty."""
-    if not encoded:
-        return ""
-    padded = encoded + "=" * (-len(encoded) % 4)
-    try:
-        return pybase64.b64decode(padded, validate=True).decode()
-    except ValueError:
-        return ""

@@ -10,15 +10,19 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from agent_sidecar.adapters.av_encoder import packet_encoder
 from agent_sidecar.adapters.recorded_calls import read_recorded_calls
 from agent_sidecar.commands.running import service_for
 from agent_sidecar.commands.terminal import out_json, paper, screen
+from agent_sidecar.domain.media import MediaFormat
 from agent_sidecar.domain.recorded import RecordedCall
 from agent_sidecar.domain.types import STORES
 from agent_sidecar.errors import RecordedCallInvalid
 from agent_sidecar.settings import Settings
 from agent_sidecar.simulator import progress as told
+from agent_sidecar.simulator.codecs import PLAIN, StreamCodec, wide_codec
 from agent_sidecar.simulator.front_door import FrontDoor
+from agent_sidecar.simulator.media import StreamRules
 from agent_sidecar.simulator.player import PlayRules
 from agent_sidecar.simulator.progress import HEADINGS, ReplayReport, table_rows
 from agent_sidecar.simulator.replay import ReplayRules, replay
@@ -43,6 +47,7 @@ async def _replay(
     settings: Settings, arguments: argparse.Namespace, calls: list[RecordedCall]
 ) -> ReplayReport:
     signer = WebhookSigner.open(_key_file(settings))
+    codec = stream_codec(arguments.codec)
     token = settings.api_token.get_secret_value() if settings.api_token else None
     async with (
         _front_door(settings, arguments.url, signer) as url,
@@ -50,12 +55,21 @@ async def _replay(
     ):
         screen.print(f"[dim]front door: {url}[/]")
         rules = ReplayRules(
-            play=PlayRules(speed=arguments.speed, source="replay"),
+            play=PlayRules(speed=arguments.speed, source="replay", stream=StreamRules(codec=codec)),
             concurrency=arguments.concurrency,
             signer=signer,
         )
         with _Screen(len(calls), sum(len(call.segments) for call in calls)) as live:
             return await replay(calls, door, rules, on_progress=live.tell)
+
+
+def stream_codec(name: str) -> StreamCodec:
+    """Return the codec of that name. Raises `CodecUnsupported`."""
+    if name in PLAIN:
+        return PLAIN[name]
+    # both are labelled with their RTP clock
+    labelled_hz = {"G722": 8000, "OPUS": 48_000}[name]
+    return wide_codec(MediaFormat(encoding=name, sample_rate_hz=labelled_hz), packet_encoder(name))
 
 
 def _key_file(settings: Settings) -> Path:

@@ -3,59 +3,99 @@
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from urllib.parse import quote
 
 import structlog
 
 from agent_sidecar.domain.types import CommandId, LegId
-from agent_sidecar.errors import CommandRefused, CommandUncertain
+from agent_sidecar.errors import CommandRefused, CommandUncertain, LegGone
 from agent_sidecar.ports import CallControl
 
 log = structlog.get_logger()
 
 RETRY_PAUSE_S = 0.5
-Problem = str
+_NO_ACCOUNT = "no Telnyx account is set: set SIDECAR_TELNYX_API_KEY, or attach passively"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why something does not work."""
+
+    text: str
+    # the leg is over, or was never there: nothing will ever work
+    gone: LegGone | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """What works of a leg's stream and transcription, and what does not and why."""
+
+    streaming: bool = False
+    transcribing: bool = False
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def gone(self) -> LegGone | None:
+        """That there is no such leg, when that was said."""
+        return next((p.gone for p in self.problems if p.gone is not None), None)
 
 
 class Attacher:
     """Commands Telnyx to stream and transcribe a leg."""
 
-    def __init__(self, control: CallControl | None, media_url: Callable[[], str]) -> None:
-        """`media_url` is our media socket's address, known once the port is open."""
+    def __init__(
+        self,
+        control: CallControl | None,
+        media_url: Callable[[], str],
+        *,
+        transcribes_each_leg: bool = False,
+    ) -> None:
+        """`media_url` is our media socket's address, known once the port is open.
+
+        `transcribes_each_leg`: a transcription has the voice of its own leg only.
+        """
         # None: no Telnyx account is set
         self.control = control
         self._media_url = media_url
+        self._transcribes_each_leg = transcribes_each_leg
 
     def stream_url(self, token: str) -> str:
         """Return the address that lets one media stream in."""
         return f"{self._media_url()}?token={quote(token)}"
 
-    async def start(
-        self, leg_id: LegId, token: str, *, text_only: Problem | None = None
-    ) -> tuple[bool, bool, tuple[Problem, ...]]:
-        """Start both at once; return whether each works, and what does not and why.
+    async def start(self, leg_id: LegId, token: str, *, text_only: str | None = None) -> Started:
+        """Start the prospect's stream and transcription at once.
 
         `text_only` is a reason not to start the stream at all.
         """
         control = self.control
         if control is None:
-            missing = "no Telnyx account is set: set SIDECAR_TELNYX_API_KEY, or attach passively"
-            return False, False, (missing,)
+            return Started(problems=(Problem(text=_NO_ACCOUNT),))
         streaming, transcribing = await asyncio.gather(
-            self.start_stream(leg_id, token) if text_only is None else _because(text_only),
-            _twice(
-                "transcription_start",
-                lambda cmd: control.start_transcription(leg_id, command_id=cmd),
-            ),
+            self._stream(control, leg_id, token) if text_only is None else _because(text_only),
+            _transcribe(control, leg_id),
         )
-        problems = tuple(p for p in (streaming, transcribing) if p is not None)
-        return streaming is None, transcribing is None, problems
+        return Started(
+            streaming=streaming is None,
+            transcribing=transcribing is None,
+            problems=tuple(p for p in (streaming, transcribing) if p is not None),
+        )
 
-    async def start_stream(self, leg_id: LegId, token: str) -> Problem | None:
-        """Start the media stream; return why it does not work."""
-        control, url = self.control, self.stream_url(token)
-        if control is None:
-            return "no Telnyx account is set"
+    async def start_agent_leg(self, leg_id: LegId) -> Started:
+        """Transcribe the agent's own leg where the prospect's does not carry his words.
+
+        His voice needs no stream of its own: the prospect's has both tracks.
+        """
+        if not self._transcribes_each_leg:
+            return Started()
+        if self.control is None:
+            return Started(problems=(Problem(text=_NO_ACCOUNT),))
+        problem = await _transcribe(self.control, leg_id)
+        return Started(transcribing=problem is None, problems=() if problem is None else (problem,))
+
+    async def _stream(self, control: CallControl, leg_id: LegId, token: str) -> Problem | None:
+        url = self.stream_url(token)
         return await _twice(
             "streaming_start",
             lambda cmd: control.start_stream(leg_id, url=url, token=token, command_id=cmd),
@@ -67,13 +107,24 @@ class Attacher:
             return
         for stop in (self.control.stop_stream, self.control.stop_transcription):
             try:
-                await stop(leg_id, command_id=_new_command())
+                await stop(leg_id, command_id=new_command())
             except (CommandRefused, CommandUncertain) as exc:
                 log.info("stop_not_confirmed", error=str(exc))
 
 
-async def _because(reason: Problem) -> Problem:
-    return reason
+def new_command() -> CommandId:
+    """Return the id of a command that was just decided."""
+    return CommandId(str(uuid.uuid4()))
+
+
+async def _because(reason: str) -> Problem:
+    return Problem(text=reason)
+
+
+async def _transcribe(control: CallControl, leg_id: LegId) -> Problem | None:
+    return await _twice(
+        "transcription_start", lambda cmd: control.start_transcription(leg_id, command_id=cmd)
+    )
 
 
 async def _twice(name: str, send: Callable[[CommandId], Awaitable[None]]) -> Problem | None:
@@ -82,14 +133,16 @@ async def _twice(name: str, send: Callable[[CommandId], Awaitable[None]]) -> Pro
     With the same id when the first may have worked, so that it is carried out once; with another
     when it was refused, since a known id would be ignored and answered as if all were well.
     """
-    command_id = _new_command()
+    command_id = new_command()
     problem = ""
     for attempt in (1, 2):
         try:
             await send(command_id)
+        except LegGone as exc:
+            return Problem(text=f"{name} was refused: {exc}", gone=exc)
         except CommandRefused as exc:
             problem = f"{name} was refused: {exc}"
-            command_id = _new_command()
+            command_id = new_command()
         except CommandUncertain as exc:
             problem = f"{name} may not have worked, its answer never came: {exc}"
         else:
@@ -97,8 +150,4 @@ async def _twice(name: str, send: Callable[[CommandId], Awaitable[None]]) -> Pro
         log.warning("attach_command_failed", command=name, attempt=attempt, reason=problem)
         if attempt == 1:
             await asyncio.sleep(RETRY_PAUSE_S)
-    return problem
-
-
-def _new_command() -> CommandId:
-    return CommandId(str(uuid.uuid4()))
+    return Problem(text=problem)

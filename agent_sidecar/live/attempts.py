@@ -11,6 +11,11 @@ class Attempts:
     def __init__(self) -> None:
         self._all: dict[TransferId, RunningTransfer] = {}
 
+    @property
+    def any_running(self) -> bool:
+        """A closer may be on his way, on a leg that nobody knows yet."""
+        return any(transfer.awaits_leg for transfer in self._all.values())
+
     def __contains__(self, transfer_id: TransferId) -> bool:
         return transfer_id in self._all
 

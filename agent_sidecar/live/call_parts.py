@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agent_sidecar.domain.record import Configuration
-from agent_sidecar.domain.types import Party, TransferId
+from agent_sidecar.domain.types import Party, Track, TransferId
 from agent_sidecar.live.hints import HintDesk
 from agent_sidecar.ports import (
     Clock,
@@ -44,6 +44,11 @@ class RunningTransfer(Protocol):
     @property
     def transfer_id(self) -> TransferId: ...
 
+    @property
+    def awaits_leg(self) -> bool:
+        """The closer is dialled, and nobody knows yet on which leg."""
+        ...
+
     async def run(self) -> None: ...
 
     def receive(self, event: TelephonyEvent) -> bool:
@@ -58,8 +63,22 @@ class RunningTransfer(Protocol):
 class HeardStream(Protocol):
     """A media stream of the call."""
 
+    @property
+    def own_party(self) -> Party:
+        """Whose leg it is of."""
+        ...
+
+    @property
+    def is_open(self) -> bool:
+        """Something can still be heard here."""
+        ...
+
     def end_speech(self, party: Party) -> None:
         """Feed what a party has said so far: its words are known."""
+        ...
+
+    def spoken_s(self, track: Track, text: str, by_s: float) -> float | None:
+        """Return when a line was said that was recognised `by_s`, both in call time."""
         ...
 
     def set_other(self, party: Party) -> None:

@@ -40,6 +40,13 @@ class Directory:
         """Return the call of a leg, and who is on it."""
         return self._owners.get(leg_id)
 
+    def in_session(self, session: str | None) -> LiveCall | None:
+        """Return the live call that has a leg of this session."""
+        if session is None:
+            return None
+        legs = ((call, call.call.log.legs.values()) for call in self._live.values())
+        return next((c for c, of in legs if any(x.call_session_id == session for x in of)), None)
+
     def add(self, call: LiveCall) -> None:
         """Begin with a call."""
         self._live[call.call_id] = call

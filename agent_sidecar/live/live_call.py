@@ -11,7 +11,7 @@ only then it counts as kept.
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import NoReturn
@@ -26,7 +26,7 @@ from agent_sidecar.domain.types import CallId, LegId, Party
 from agent_sidecar.errors import JournalFailed
 from agent_sidecar.live import asking
 from agent_sidecar.live.attempts import Attempts
-from agent_sidecar.live.call_parts import CallParts, HeardStream, RunningTransfer
+from agent_sidecar.live.call_parts import CallParts, RunningTransfer
 from agent_sidecar.live.keeping import RecordKeeper
 from agent_sidecar.live.messages import (
     call_message,
@@ -34,6 +34,7 @@ from agent_sidecar.live.messages import (
     score_message,
     transfer_message,
 )
+from agent_sidecar.live.streams import Streams
 from agent_sidecar.live.views import live_view
 
 log = structlog.get_logger()
@@ -43,7 +44,7 @@ LATE_S = 60.0
 # answers to what the call asked itself: no sign that the conversation goes on
 _ANSWERS = (ev.LineEmbedded, ev.HintsRetrieved, ev.LeadKnown, ev.CloserChecked, ev.CallClosed)
 
-_Work = Callable[[], Coroutine[object, object, None]]
+_Work = Callable[[], Awaitable[None]]
 
 
 class _Forgotten(Exception):
@@ -59,19 +60,20 @@ class LiveCall:
         parts: CallParts,
         *,
         start_transfer: Callable[["LiveCall", ev.StartTransfer], RunningTransfer],
+        mend: Callable[["LiveCall", ev.RestartTranscription | ev.RestartStream], Awaitable[None]],
         on_recorded: Callable[["LiveCall"], None],
     ) -> None:
         """`on_recorded` is told of every version of the record that is on disk."""
         self.call = call
         self.our_number = call.log.opened.our_number
-        # the newest media stream
-        self.stream: HeardStream | None = None
+        self.streams = Streams()
         # wall time of the newest sign of life, for calls that a crash left open
         self.touched_at = parts.clock.now()
         self.recorded = asyncio.Event()
         self.attempts = Attempts()
         self._parts = parts
         self._new_transfer = start_transfer
+        self._mend = mend
         self._keeper = RecordKeeper(
             call, parts.journal, parts.configuration, on_kept=self._note_kept
         )
@@ -80,8 +82,12 @@ class LiveCall:
         self._context = contextvars.copy_context()
         self._early: list[tuple[_Work, str]] = []
         self._wrapping = False
+        # nothing more is expected: recorded long ago, or it never was a call
+        self._over = asyncio.Event()
+        self._is_ghost = False
         # loop time at which the text of each line came in that is not understood yet
         self._heard_at: dict[str, float] = {}
+        self._was_heard = False
         # that of the line understood last: its hint's deadline counts from there
         self._since = 0.0
 
@@ -103,9 +109,12 @@ class LiveCall:
     @property
     def other(self) -> Party:
         """Who talks with the prospect now."""
-        attempts = self.call.log.transfers.values()
-        with_closer = any(t.bridged_at and t.completed_at is None for t in attempts)
-        return "closer" if with_closer else "agent"
+        return self.call.log.voices.other
+
+    @property
+    def was_heard(self) -> bool:
+        """Somebody has said something in it."""
+        return self._was_heard or self.streams.any_open
 
     def now(self) -> datetime:
         """Return the time of the conversation: the wall's only for a call that is really live."""
@@ -120,21 +129,21 @@ class LiveCall:
 
     def feed(self, event: ev.CallEvent) -> Awaitable[None]:
         """Take an event; what is returned is done when it is on disk."""
+        if self._is_ghost:
+            return _done()
         if not isinstance(event, _ANSWERS):
             self.touched_at = self._parts.clock.now()
         if self.call.is_closed:
             return self._complete(event)
-        if self.stream is not None and isinstance(event, ev.LineHeard) and event.is_final:
-            # first, so that the line finds the sound of its words
-            self.stream.end_speech(event.party)
+        self._was_heard |= isinstance(event, ev.LineHeard | ev.SpeechHeard)
+        self.streams.before(event)
         kept = self._keep(event)
         effects = self.call.receive(event)
         for effect in effects:
             self._perform(effect)
         if isinstance(event, ev.HintsRetrieved) and not effects:
             self._parts.metrics.hint_silent()
-        if self.stream is not None and isinstance(event, ev.TransferProgressed | ev.LegLeft):
-            self.stream.set_other(self.other)
+        self.streams.after(event, self.other)
         return kept
 
     def restore(self, events: tuple[ev.CallEvent, ...]) -> None:
@@ -164,8 +173,9 @@ class LiveCall:
                     early, self._early = self._early, []
                     for work, name in early:
                         self._spawn(work, name)
-                    await self.recorded.wait()
-                    await asyncio.sleep(LATE_S)
+                    await self._over.wait()
+                    if not self._is_ghost:
+                        await asyncio.sleep(LATE_S)
                     _forget()
             except* _Forgotten:
                 log.debug("call_forgotten")
@@ -185,6 +195,13 @@ class LiveCall:
         self.attempts.cancel_all(reason)
         work = partial(self._wrap_up, reason, interrupted=interrupted, grace_s=grace_s)
         self._spawn(work, "wrap-up")
+
+    async def discard(self, reason: str) -> None:
+        """Forget a call that never was one: no record of it is made."""
+        self._is_ghost = True
+        self._over.set()
+        await self._parts.journal.discard(self.call_id)
+        self._tell("ended", reason=reason)
 
     def _keep(self, event: ev.CallEvent) -> Awaitable[None]:
         if isinstance(event, ev.LineHeard) and not event.is_final:
@@ -235,12 +252,22 @@ class LiveCall:
                 self._parts.metrics.hint_shown(effect.latency_ms)
             case ev.PublishTransfer():
                 publish(self.call_id, transfer_message(effect, self.call_id, self.leg_id))
+            case _:
+                self._follow(effect)
+
+    def _follow(self, effect: ev.Effect) -> None:
+        """Do what a conclusion about the whole call asks for."""
+        match effect:
             case ev.StartTransfer():
                 transfer = self._new_transfer(self, effect)
                 self.attempts.add(transfer)
                 self._spawn(transfer.run, "transfer")
             case ev.CancelTransfer(transfer_id=transfer_id, reason=reason):
                 self.attempts.cancel(transfer_id, reason)
+            case ev.RestartTranscription() | ev.RestartStream():
+                self._spawn(partial(self._mend, self, effect), "mend")
+            case ev.PublishDegraded():
+                self._tell_degraded(effect)
             case ev.WrapUp(reason=reason):
                 self.wrap_up(reason, grace_s=self._parts.late_lines_s)
 
@@ -276,9 +303,7 @@ class LiveCall:
         available = await asking.is_closer_available(self._parts)
         closer = self._parts.closer
         self.feed(ev.CloserChecked(at=self.now(), closer=closer, available=available))
-        if self.stream is not None:
-            # what it has heard and lost belongs to the record
-            self.stream.end("the call is over")
+        self.streams.end("the call is over")
         self.feed(ev.CallClosed(at=self.now(), interrupted=interrupted, reason=reason))
         await self._keeper.keep()
 
@@ -306,9 +331,23 @@ class LiveCall:
                 self._perform(effect)
 
     def _note_kept(self, record: CallRecord) -> None:
+        self._over.set()
         self.recorded.set()
         self._on_recorded(self)
         self._tell("recorded", final_status=record.outcome.final_status)
+
+    def _tell_degraded(self, effect: ev.PublishDegraded) -> None:
+        if effect.lacks:
+            log.warning(
+                "call_degraded",
+                lacks=effect.lacks,
+                reason=effect.reason,
+                what_to_do="look at the leg's streaming and transcription; scoring goes on without",
+            )
+        for lack in effect.lacks:
+            self._parts.metrics.count("calls_degraded", lack)
+        state = "degraded" if effect.lacks else "recovered"
+        self._tell(state, degraded=effect.lacks, reason=effect.reason)
 
     def _tell(self, state: str, **more: object) -> None:
         self._parts.publisher.publish(

@@ -8,23 +8,28 @@ from datetime import datetime
 import structlog
 
 from agent_sidecar.domain import events as ev
+from agent_sidecar.domain.audio import OpenDecoders
 from agent_sidecar.domain.call import Call
 from agent_sidecar.domain.engagement import Weights
 from agent_sidecar.domain.language import Reader
 from agent_sidecar.domain.media import StreamStart
 from agent_sidecar.domain.record import FinalStatus
-from agent_sidecar.domain.types import AgentKind, CallId, Lead, Leg, LegId
-from agent_sidecar.errors import CallUnknown, TokenInvalid
+from agent_sidecar.domain.types import AgentKind, CallId, Lead, Leg, LegId, Track
+from agent_sidecar.errors import CallEnded, CallUnknown, TokenInvalid
 from agent_sidecar.live.admission import Admission
 from agent_sidecar.live.attaching import Attacher
+from agent_sidecar.live.attachments import AttachmentParts, Attachments
 from agent_sidecar.live.call_parts import CallParts
 from agent_sidecar.live.directory import Directory
 from agent_sidecar.live.finished import FinishedCalls
 from agent_sidecar.live.ids import new_call_id
+from agent_sidecar.live.legs import Legs, names_another
 from agent_sidecar.live.live_call import LiveCall
 from agent_sidecar.live.media_stream import MediaStream
+from agent_sidecar.live.mending import Mender
 from agent_sidecar.live.messages import call_message
 from agent_sidecar.live.requests import Attached, AttachRequest, StreamGrant
+from agent_sidecar.live.routing import PROSPECT_STATE, ROLE_STATE
 from agent_sidecar.live.strangers import Strangers, is_identified, lead_of, our_number
 from agent_sidecar.live.telling import Teller, alone
 from agent_sidecar.live.tokens import Tokens, key_of, new_token
@@ -42,6 +47,7 @@ class RegistryParts:
     transfer: TransferParts
     reader: Reader
     weights: Weights
+    open_decoders: OpenDecoders
     attacher: Attacher
     admission: Admission
     agent: AgentKind
@@ -49,6 +55,10 @@ class RegistryParts:
     auto_attach: bool
     # our own number where a leg does not say it
     caller_number: str | None
+    # whose words a line of the prospect's leg is that names no track; None: nobody's
+    untracked: Track | None
+    # how long somebody may speak without words before his transcription is restarted
+    silence_s: float
     # each call's tasks run in here
     tasks: asyncio.TaskGroup
     on_recorded: Callable[[], None]
@@ -62,9 +72,32 @@ class Registry:
         self._directory = Directory()
         self._tokens = Tokens()
         self._strangers = Strangers()
-        self._teller = Teller(
-            self._directory, self._strangers, parts.call.journal, parts.transfer, parts.tasks
+        self._legs = Legs(
+            self._directory, self._strangers, self._tokens, parts.transfer.closer.number
         )
+        self._teller = Teller(
+            self._directory,
+            self._strangers,
+            self._legs,
+            parts.call.journal,
+            parts.transfer,
+            parts.tasks,
+            parts.call.metrics,
+            parts.untracked,
+        )
+        self._attachments = Attachments(
+            self._directory,
+            self._tokens,
+            self._legs,
+            AttachmentParts(
+                attacher=parts.attacher,
+                admission=parts.admission,
+                clock=parts.call.clock,
+                open_call=self._open,
+                note_calls=self._note_calls,
+            ),
+        )
+        self._mender = Mender(parts.attacher, self._attachments.new_token)
         self._finished = FinishedCalls(parts.call.journal, parts.reader.playbook)
 
     # --- finding ----------------------------------------------------------------------------
@@ -95,34 +128,10 @@ class Registry:
     async def attach(self, leg_id: LegId, request: AttachRequest) -> Attached:
         """Listen to a call that is up: its stream and transcription start, unless passive.
 
-        Raises `Overloaded` or `JournalFailed` for a call that is not known yet.
+        Any leg but the prospect's joins a call that is known. Raises `CallUnknown` and `CallEnded`
+        as Telnyx says it; `Overloaded` or `JournalFailed` for a call that is not known yet.
         """
-        token, text_only = new_token(), None
-        call = self.find(leg_id)
-        if call is None:
-            text_only = self._parts.admission.admit()
-            call, kept = self._open(leg_id, request, token)
-            # lines that are acknowledged later must find their call after a crash
-            await asyncio.shield(kept)
-        elif is_identified(request.lead) and not is_identified(call.call.log.lead):
-            await asyncio.shield(call.feed(ev.LeadKnown(at=call.now(), lead=request.lead)))
-            call.find_lead()
-        self._tokens.grant(key_of(token), now=self._now(), request=None, call_id=call.call_id)
-        streaming = transcribing = False
-        problems: tuple[str, ...] = ()
-        if not call.call.log.opened.passive:
-            streaming, transcribing, problems = await self._parts.attacher.start(
-                leg_id, token, text_only=text_only
-            )
-        return Attached(
-            call_id=call.call_id,
-            leg_id=leg_id,
-            token=token,
-            stream_url=self._parts.attacher.stream_url(token),
-            streaming=streaming,
-            transcribing=transcribing,
-            problems=problems,
-        )
+        return await self._attachments.attach(leg_id, request)
 
     async def detach(self, name: str) -> None:
         """Stop listening to a call and keep its record. Raises `CallUnknown`."""
@@ -149,6 +158,8 @@ class Registry:
         """Let a media stream in; a newer one of the same call takes over. Raises `TokenInvalid`."""
         token = token or start.custom_parameters.get("token")
         call = self.find(start.leg_id)
+        if call is None and token is not None:
+            call = self._legs.of_stream(token, start)
         if token is None or not self._tokens.opens(
             token, call.call_id if call else None, self._now()
         ):
@@ -157,12 +168,17 @@ class Registry:
                 " POST /v1/streams"
             )
         if call is None:
-            request = self._tokens.request_of(token) or AttachRequest(lead=Lead(), agent=None)
+            request = self._tokens.request_of(token)
+            if names_another(request):
+                raise TokenInvalid("the prospect's leg of this call is not known here yet")
+            request = request or AttachRequest(lead=Lead(), agent=None)
             call, _ = self._open(start.leg_id, request, token, start)
         self._tokens.bind(token, call.call_id)
-        if call.stream is not None:
-            call.stream.end("a newer stream took over")
-        stream = call.stream = MediaStream(call, start)
+        self._legs.learn_session(call, start)
+        if (old := call.streams.of(start.leg_id)) is not None:
+            old.end("a newer stream took over")
+        stream = MediaStream(call, start, self._parts.open_decoders)
+        call.streams.take(start.leg_id, stream)
         return stream
 
     def restore(self, open_call: OpenCall) -> LiveCall | None:
@@ -190,10 +206,14 @@ class Registry:
 
     def receive(self, event: TelephonyEvent, webhook: ReceivedWebhook) -> Awaitable[None]:
         """Tell the event's call now; what is returned ends when everything of it is on disk."""
+        was_answered = self._is_answered(event.leg_id)
         kept = self._teller.receive(event, webhook)
         if self._is_to_attach(event) and event.leg_id is not None:
             work = alone(self._auto_attach(event.leg_id))
             self._parts.tasks.create_task(work, name=f"attach:{event.leg_id}")
+        elif event.leg_id is not None and not was_answered and event.kind == "answered":
+            work = alone(self._attachments.transcribe_agent(event.leg_id))
+            self._parts.tasks.create_task(work, name=f"transcribe:{event.leg_id}")
         return kept
 
     async def post_outcome(
@@ -213,19 +233,22 @@ class Registry:
         found = await self.finished(name)
         return found or {}
 
+    def _is_answered(self, leg_id: LegId | None) -> bool:
+        owner = None if leg_id is None else self._directory.owner(leg_id)
+        if owner is None or leg_id is None:
+            return False
+        return not owner[0].call.log.voices.is_ringing(leg_id)
+
     def _is_to_attach(self, event: TelephonyEvent) -> bool:
         """Say whether this is a prospect's leg that was answered and nobody announced."""
         if not self._parts.auto_attach or event.kind != "answered" or event.leg_id is None:
             return False
         if self._directory.owner(event.leg_id) or event.client_state.startswith(CLIENT_STATE):
             return False
-        session = event.call_session_id
+        if event.client_state.startswith(ROLE_STATE) and event.client_state != PROSPECT_STATE:
+            return False
         # another leg of a call that we have: its agent, or a closer
-        return session is None or not any(
-            leg.call_session_id == session
-            for call in self._directory.live
-            for leg in call.call.log.legs.values()
-        )
+        return self._directory.in_session(event.call_session_id) is None
 
     # --- within -----------------------------------------------------------------------------
 
@@ -271,17 +294,19 @@ class Registry:
             call.find_lead()
         self._own(call)
         self._publish_open(call)
+        self._legs.adopt_session(session)
         return call, opening
 
     def _new(self, opened: ev.CallOpened) -> LiveCall:
         call = LiveCall(
-            Call(opened, self._parts.reader, self._parts.weights),
+            Call(opened, self._parts.reader, self._parts.weights, self._parts.silence_s),
             self._parts.call,
             start_transfer=self._start_transfer,
+            mend=self._mender.mend,
             on_recorded=self._note_recorded,
         )
         self._directory.add(call)
-        self._parts.call.metrics.open_calls(len(self._directory.live))
+        self._note_calls()
         return call
 
     def _own(self, call: LiveCall) -> None:
@@ -297,13 +322,20 @@ class Registry:
     def _note_recorded(self, call: LiveCall) -> None:
         self._directory.note_recorded(call)
         self._tokens.forget(call.call_id)
-        self._parts.call.metrics.open_calls(len(self._directory.live))
+        self._note_calls()
         self._parts.on_recorded()
 
     async def _auto_attach(self, leg_id: LegId) -> None:
-        attached = await self.attach(leg_id, AttachRequest(lead=Lead(), agent=None))
+        try:
+            attached = await self.attach(leg_id, AttachRequest(lead=Lead(), agent=None))
+        except (CallUnknown, CallEnded) as exc:
+            log.info("call_gone_before_attach", leg_id=leg_id, error=str(exc))
+            return
         if attached.problems:
             log.warning("attach_incomplete", call_id=attached.call_id, problems=attached.problems)
+
+    def _note_calls(self) -> None:
+        self._parts.call.metrics.open_calls(len(self._directory.live))
 
     def _start_transfer(self, call: LiveCall, start: ev.StartTransfer) -> Transfer:
         # where the leg did not say it, or where the user wants another one

@@ -1,10 +1,18 @@
 """What the front door asks of the calls, and what it is answered."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from agent_sidecar.domain.types import AgentKind, CallId, Lead, LegId, ObjectionType, Source
+from agent_sidecar.domain.types import (
+    AgentKind,
+    CallId,
+    Lead,
+    LegId,
+    ObjectionType,
+    Party,
+    Source,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +29,12 @@ class AttachRequest:
     passive: bool = False
     # None: now
     started_at: datetime | None = None
+    # who is on the attached leg; None: the prospect, unless the leg is known as another's
+    role: Party | None = None
+    # the call of a leg that is not its prospect's: call_id, or call_control_id of any of its legs
+    call: str | None = None
+    # the call's other legs, where they are known already
+    legs: Mapping[Party, LegId] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

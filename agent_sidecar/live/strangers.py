@@ -1,6 +1,7 @@
 """Legs that belong to no call of ours, yet: what their first events said, for a later attach."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 
 from agent_sidecar.domain.media import StreamStart
@@ -24,6 +25,19 @@ class Strangers:
             self._seen[leg_id] = _together(event, self._seen.pop(leg_id, None))
             if len(self._seen) > MOST:
                 self._seen.popitem(last=False)
+
+    def in_session(self, session: str) -> Sequence[TelephonyEvent]:
+        """Return what is known of unknown legs of one session."""
+        return [event for event in self._seen.values() if event.call_session_id == session]
+
+    def seen(self, leg_id: LegId) -> TelephonyEvent | None:
+        """Return what is known of a leg."""
+        return self._seen.get(leg_id)
+
+    def session_of(self, leg_id: LegId) -> str | None:
+        """Return the session that a leg has said it is of."""
+        seen = self._seen.get(leg_id)
+        return seen.call_session_id if seen is not None else None
 
     def take(self, leg_id: LegId) -> TelephonyEvent | None:
         """Return what is known of a leg that now belongs to a call."""

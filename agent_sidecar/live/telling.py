@@ -1,7 +1,8 @@
 """Tells each telephony event to the call that it is about.
 
 An event finds its call by its leg; a closer's leg also by the client state that we gave it, since
-its first events may come before the dial's own answer. What a recorded call hears late completes
+its first events may come before the dial's own answer, and a human agent's by the session that the
+legs of one call share. What a recorded call hears late completes
 its record; legs of nobody's call are remembered for a later attach.
 """
 
@@ -13,14 +14,16 @@ from datetime import timedelta
 import structlog
 
 from agent_sidecar.domain import events as ev
-from agent_sidecar.domain.types import Leg, LegId, Party, TransferId
+from agent_sidecar.domain.types import Leg, LegId, Party, Track, TransferId
 from agent_sidecar.errors import StoreUnavailable
 from agent_sidecar.live.directory import Directory
+from agent_sidecar.live.legs import Legs
 from agent_sidecar.live.live_call import LiveCall
 from agent_sidecar.live.routing import call_events
 from agent_sidecar.live.strangers import Strangers, lead_of, our_number
 from agent_sidecar.live.transfer import CLIENT_STATE, TransferParts
 from agent_sidecar.ports import Journal, ReceivedWebhook, TelephonyEvent
+from agent_sidecar.telemetry import Metrics
 
 log = structlog.get_logger()
 
@@ -28,6 +31,12 @@ log = structlog.get_logger()
 AHEAD = timedelta(minutes=1)
 # what is played faster than it was spoken runs ahead
 PLAYED_AHEAD = timedelta(days=1)
+_WHAT_TO_DO = {
+    "no_track": "transcribe with an engine that names the track (Telnyx), or only the leg's own"
+    " voice, and set SIDECAR_TRANSCRIPTION_TRACKS=inbound",
+    "unknown_leg": "attach the leg, or say whose it is: POST /v1/calls/{leg}/attach with a role",
+    "aside": "nothing: it was said outside of the conversation with the prospect",
+}
 
 
 class Teller:
@@ -37,12 +46,21 @@ class Teller:
         self,
         directory: Directory,
         strangers: Strangers,
+        legs: Legs,
         journal: Journal,
         transfer: TransferParts,
         tasks: asyncio.TaskGroup,
+        metrics: Metrics,
+        untracked: Track | None,
     ) -> None:
+        """`untracked` is whose words a line of the prospect's leg is that names no track."""
+        self._metrics = metrics
+        self._untracked = untracked
+        # what was logged once
+        self._said: set[str] = set()
         self._directory = directory
         self._strangers = strangers
+        self._legs = legs
         self._journal = journal
         self._transfer = transfer
         self._tasks = tasks
@@ -68,17 +86,14 @@ class Teller:
     def bind_closer(self, leg_id: LegId, call: LiveCall) -> None:
         """Say that a leg belongs to this call's closer."""
         if self._directory.owner(leg_id) is None:
-            self._directory.bind(leg_id, call, "closer")
-            call.feed(
-                ev.LegJoined(at=call.now(), leg=Leg(leg_id=leg_id, party="closer"), answered=False)
-            )
+            self._legs.join(Leg(leg_id=leg_id, party="closer"), call, answered=False)
 
     def _owner(self, event: TelephonyEvent, leg_id: LegId) -> tuple[LiveCall, Party] | None:
         if (owner := self._directory.owner(leg_id)) is not None:
             return owner
         transfer_id = _transfer_of(event)
         if transfer_id is None:
-            return None
+            return self._legs.adopt(event, leg_id)
         call = self._directory.known(transfer_id.rpartition(":")[0])
         if call is None or transfer_id not in call.attempts:
             return None
@@ -86,9 +101,15 @@ class Teller:
         return call, "closer"
 
     def _tell(self, event: TelephonyEvent, call: LiveCall, party: Party) -> list[Awaitable[None]]:
-        kept = [call.feed(e) for e in call_events(event, call, party)]
+        if event.kind == "bridged":
+            self._legs.adopt_peer(event)
+        told = list(call_events(event, call, party, self._untracked))
+        kept = [call.feed(e) for e in told]
+        if event.kind == "line" and not told:
+            self._miss_speaker("no_track" if event.track is None else "aside")
         if party == "prospect" and event.kind in ("initiated", "answered"):
             kept += _learn_numbers(event, call)
+            self._legs.adopt_session(event.call_session_id)
         is_expected = False
         if party == "closer" or event.kind == "bridged":
             is_expected = call.attempts.receive(event)
@@ -96,7 +117,16 @@ class Teller:
             self._release_late(event)
         return kept
 
+    def _miss_speaker(self, reason: str) -> None:
+        """Count a line that is nobody's; its webhook stays in the journal."""
+        self._metrics.count("lines_unattributed", reason)
+        if reason not in self._said:
+            self._said.add(reason)
+            log.warning("line_unattributed", reason=reason, what_to_do=_WHAT_TO_DO[reason])
+
     def _meet_stranger(self, event: TelephonyEvent) -> None:
+        if event.kind == "line":
+            self._miss_speaker("unknown_leg")
         if event.leg_id is not None:
             self._release_late(event)
             self._strangers.meet(event.leg_id, event)

@@ -69,6 +69,11 @@ class Tokens:
         grant = self._grants.get(key_of(token))
         return grant.request if grant else None
 
+    def call_of(self, token: str) -> CallId | None:
+        """Return the call that a token is bound to."""
+        grant = self._grants.get(key_of(token))
+        return grant.call_id if grant else None
+
     def bind(self, token: str, call_id: CallId) -> None:
         """Bind a token to the first call that uses it."""
         key = key_of(token)

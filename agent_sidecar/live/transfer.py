@@ -86,6 +86,11 @@ class Transfer:
     def transfer_id(self) -> TransferId:
         return self._start.transfer_id
 
+    @property
+    def awaits_leg(self) -> bool:
+        """The closer is dialled, and nobody knows yet on which leg."""
+        return self._leg.leg_id is None and self._leg.is_up is not False
+
     def receive(self, event: TelephonyEvent) -> bool:
         """Take an event of the closer's leg, or of the bridge; False: it is not this attempt's."""
         is_proof = self._is_proof(event)

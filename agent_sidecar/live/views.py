@@ -1,10 +1,10 @@
 """A call as the API shows it, live or finished, as plain values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from agent_sidecar.domain.call import Call
 from agent_sidecar.domain.record import TranscriptSegment, TransferAttempt
-from agent_sidecar.domain.types import STORES
+from agent_sidecar.domain.types import STORES, Leg
 from agent_sidecar.ports import CommittedRecord
 
 
@@ -23,6 +23,8 @@ def live_view(call: Call, *, ending: bool) -> Mapping[str, object]:
         "started_at": log.opened.at,
         "answered_at": log.answered_at,
         "lead": {"lead_id": log.lead.lead_id, "name": log.lead.name},
+        "legs": _legs(log.legs.values()),
+        "degraded": list(call.lacks),
         "phase": call.phase,
         "engagement": call.engagement,
         "progression": list(log.progression),
@@ -67,6 +69,7 @@ def finished_view(committed: CommittedRecord, *, brief: bool = False) -> Mapping
     return shown | {
         "version": committed.version,
         "deliveries": committed.deliveries,
+        "legs": _legs(record.legs),
         "progression": list(record.progression),
         "segments": _segments(record.segments),
         "hints": [
@@ -81,6 +84,13 @@ def finished_view(committed: CommittedRecord, *, brief: bool = False) -> Mapping
         "transfers": _transfers(record.transfers),
         "closer_available": record.closer_available,
     }
+
+
+def _legs(legs: Iterable[Leg]) -> list[Mapping[str, object]]:
+    return [
+        {"call_control_id": x.leg_id, "role": x.party, "from_at": x.from_at, "to_at": x.to_at}
+        for x in legs
+    ]
 
 
 def _segments(segments: Sequence[TranscriptSegment]) -> list[Mapping[str, object]]:

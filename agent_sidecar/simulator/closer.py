@@ -7,6 +7,7 @@ from typing import Any, Literal
 from agent_sidecar.simulator import webhooks
 from agent_sidecar.simulator.legs import SimulatedLeg
 from agent_sidecar.simulator.telephone import SimulatedCall
+from agent_sidecar.simulator.transcript import HeardLine
 
 Behaviour = Literal["accepts", "declines", "voicemail", "no_answer", "busy"]
 
@@ -26,6 +27,10 @@ class CloserScript:
     press_s: float = 2.5
     # how long he talks after the recording's end or the bridge, whichever is later
     talk_s: float = 8.0
+    # what he says to the prospect, a line a second from the bridge on
+    lines: tuple[str, ...] = ()
+    # None: he stays until the recording is over; else the prospect is the agent's again after it
+    leaves_after_s: float | None = None
     # how long he waits for anything before he hangs up
     patience_s: float = 30.0
 
@@ -91,6 +96,23 @@ async def _talk(call: SimulatedCall, leg: SimulatedLeg, script: CloserScript) ->
     bridged = await call.until(
         lambda: leg.bridged_to is not None or not leg.alive, within_s=script.patience_s
     )
+    if bridged:
+        for text in script.lines:
+            if await _gone(call, leg, 1.0):
+                return
+            call.say(
+                HeardLine(
+                    at_s=call.clock.now_s(),
+                    segment=-1,
+                    track="outbound",
+                    text=text,
+                    is_final=True,
+                    confidence=0.95,
+                )
+            )
+    if bridged and script.leaves_after_s is not None:
+        await _leave_after(call, leg, script.leaves_after_s, cause="normal_clearing")
+        return
     left_s = max(call.recording_s - call.clock.now_s(), 0.0) if bridged else 0.0
     await _leave_after(call, leg, left_s + script.talk_s * bridged, cause="normal_clearing")
 

@@ -7,7 +7,9 @@ from uuid import uuid4
 import msgspec
 import numpy as np
 
+from agent_sidecar.domain.media import MediaFormat
 from agent_sidecar.domain.types import Track
+from agent_sidecar.simulator.codecs import PCMU
 from agent_sidecar.simulator.legs import SimulatedLeg
 from agent_sidecar.simulator.wav import RATE_HZ, ULAW_SILENCE
 
@@ -29,6 +31,7 @@ class FrameWriter:
 
     leg: SimulatedLeg
     custom_parameters: dict[str, str] = field(default_factory=dict)
+    media_format: MediaFormat = PCMU.media_format
     stream_id: str = field(default_factory=lambda: str(uuid4()).upper())
     _sequence: int = 0
     _chunks: dict[Track, int] = field(default_factory=dict)
@@ -48,7 +51,11 @@ class FrameWriter:
                 "tags": [],
                 "client_state": self.leg.client_state,
                 "custom_parameters": self.custom_parameters,
-                "media_format": {"encoding": "PCMU", "sample_rate": RATE_HZ, "channels": 1},
+                "media_format": {
+                    "encoding": self.media_format.encoding,
+                    "sample_rate": self.media_format.sample_rate_hz,
+                    "channels": self.media_format.channels,
+                },
             },
         )
 
@@ -65,6 +72,13 @@ class FrameWriter:
 
     def mark(self, name: str) -> str:
         return self._write("mark", {"name": name})
+
+    def error(self) -> str:
+        """Return Telnyx's complaint about a frame that nobody may have sent."""
+        complaint = {"code": 100004, "title": "invalid_media", "detail": "not base64"}
+        return msgspec.json.encode(
+            {"event": "error", "stream_id": self.stream_id, "payload": complaint}
+        ).decode()
 
     def stop(self) -> str:
         return self._write("stop", {"user_id": _USER_ID, "call_control_id": self.leg.leg_id})
@@ -90,6 +104,13 @@ class MediaFaults:
     loss: float = 0.0
     # a reordered frame is overtaken by the next one to four
     reorder: float = 0.0
+    # a repeated frame comes twice
+    repeat: float = 0.0
+    # a gap of half a second begins
+    gap: float = 0.0
+
+
+_GAP_FRAMES = 25
 
 
 class FaultyLine:
@@ -100,11 +121,17 @@ class FaultyLine:
         self._random = np.random.default_rng(faults.seed)
         # frames still to be overtaken, and by how many
         self._held: list[tuple[int, str]] = []
+        # frames that the gap still swallows
+        self._gap = 0
 
     def carry(self, frame: str) -> list[str]:
         """Return what arrives now."""
-        lost, late = self._random.random(2)
-        arriving = [] if lost < self._faults.loss else [frame]
+        lost, late, twice, gap = self._random.random(4)
+        if gap < self._faults.gap:
+            self._gap = _GAP_FRAMES
+        is_lost = lost < self._faults.loss or self._gap > 0
+        self._gap = max(self._gap - 1, 0)
+        arriving = [] if is_lost else [frame] * (2 if twice < self._faults.repeat else 1)
         if arriving and late < self._faults.reorder:
             self._held.append((int(self._random.integers(1, 5)), arriving.pop()))
             return arriving

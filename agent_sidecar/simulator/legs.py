@@ -9,6 +9,7 @@ from agent_sidecar.domain.types import LegId, Track
 
 # +1 xxx 555 01xx is reserved for fiction
 OUR_NUMBER = "+12025550100"
+AGENT_NUMBER = "+12025550111"
 WITHHELD = "anonymous"
 CONNECTION_ID = "2468013579"
 
@@ -20,6 +21,8 @@ class TranscriptionOrder:
     tracks: tuple[Track, ...]
     # only Telnyx's own engine says which track a line is from
     names_track: bool
+    # second of the conversation at which it was started
+    since_s: float = 0.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,4 +64,17 @@ def prospect_leg(phone: str | None, *, started_at: datetime) -> SimulatedLeg:
         to=phone or OUR_NUMBER,
         direction="outgoing" if phone else "incoming",
         started_at=started_at,
+    )
+
+
+def agent_leg(prospect: SimulatedLeg) -> SimulatedLeg:
+    """Return the leg of a human agent: another one of the same session."""
+    return SimulatedLeg(
+        leg_id=new_leg_id(),
+        call_leg_id=str(uuid4()),
+        call_session_id=prospect.call_session_id,
+        from_=OUR_NUMBER,
+        to=AGENT_NUMBER,
+        direction="outgoing",
+        started_at=prospect.started_at,
     )

@@ -17,6 +17,7 @@ from websockets.exceptions import (
 )
 
 from agent_sidecar.domain.types import Track
+from agent_sidecar.simulator.codecs import PCMU, StreamCodec
 from agent_sidecar.simulator.frames import (
     FRAME_S,
     FaultyLine,
@@ -34,6 +35,10 @@ _OPEN_S = 5.0
 _CLOSE_S = 2.0
 # the server ended the stream on purpose: trying again would be rude
 _FINAL_CODES = frozenset({1000, 1003, 1008, 1009})
+
+# frames of an old socket beside the new one, and what they hold: 20 ms that nobody could overhear
+_LINGERS = 25
+_LOUD = bytes(range(80)) * 2
 
 StreamEnd = Literal["stopped", "refused", "closed", "lost"]
 StreamChange = Literal["started", "stopped", "failed"]
@@ -55,10 +60,27 @@ class StreamOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SocketTurn:
+    """What happens to a socket at a second of the conversation.
+
+    `returns`: it stops and comes again. `dies`: it is gone without a word, and comes again.
+    `doubles`: a second one is opened, and the first sends on for a while and stops late.
+    `complains`: an error frame.
+    """
+
+    at_s: float
+    what: Literal["returns", "dies", "doubles", "complains"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StreamRules:
     faults: MediaFaults | None = None
+    # in the order of their time
+    turns: tuple[SocketTurn, ...] = ()
     # how long a lost socket is tried again, wall seconds
     window_s: float = 60.0
+    # the call's own: Telnyx streams it whatever was asked for, where it cannot transcode
+    codec: StreamCodec = PCMU
 
 
 class MediaStream:
@@ -86,6 +108,7 @@ class MediaStream:
         self._clock = clock
         self._rules = rules
         self._stop = asyncio.Event()
+        self._turns = list(rules.turns)
 
     def stop(self) -> None:
         """Send the stop frame and close; `run` returns soon after."""
@@ -124,7 +147,9 @@ class MediaStream:
             open_timeout=_OPEN_S,
             close_timeout=_CLOSE_S,
         ) as socket:
-            writer = FrameWriter(self._leg, self.order.custom_parameters)
+            writer = FrameWriter(
+                self._leg, self.order.custom_parameters, self._rules.codec.media_format
+            )
             self.stream_id = writer.stream_id
             self.connects += 1
             self.connected = True
@@ -133,28 +158,62 @@ class MediaStream:
                 await socket.send(writer.connected())
                 on_change("started")
                 await socket.send(writer.start())
-                await self._pump(socket, writer)
+                turn = await self._pump(socket, writer)
+                if turn == "doubles":
+                    await self._double(socket, writer, on_change)
+                    return
                 await socket.send(writer.stop())
             finally:
                 self.connected = False
                 hearing.cancel()
                 await asyncio.gather(hearing, return_exceptions=True)
-        self.end, self.reason = "stopped", ""
+        if turn is None:
+            self.end, self.reason = "stopped", ""
 
-    async def _pump(self, socket: ClientConnection, writer: FrameWriter) -> None:
+    async def _double(
+        self,
+        socket: ClientConnection,
+        writer: FrameWriter,
+        on_change: Callable[[StreamChange], None],
+    ) -> None:
+        """Go on with another socket while this one still sends."""
+        old = asyncio.create_task(_linger(socket, writer), name="media:old")
+        try:
+            await self._connect(on_change)
+        finally:
+            await asyncio.gather(old, return_exceptions=True)
+
+    async def _pump(self, socket: ClientConnection, writer: FrameWriter) -> str | None:
+        """Send frames until the stop, or until a turn that ends this socket: return which."""
         line = FaultyLine(self._rules.faults) if self._rules.faults else None
+        encoders = {track: self._rules.codec.new_encoder() for track in self.order.tracks}
         index = int(self._clock.now_s() / FRAME_S)
         while not self._stop.is_set():
             due = int(self._clock.now_s() / FRAME_S)
+            turn = self._next_turn()
+            if turn == "complains":
+                await socket.send(writer.error())
+            elif turn == "dies":
+                socket.transport.abort()
+                # the next frame finds it gone
+            elif turn is not None:
+                return turn
             while index <= due and not self._stop.is_set():
-                for track in self.order.tracks:
-                    frame = writer.media(track, frame_audio(self._audio.get(track, b""), index))
+                for track, encode in encoders.items():
+                    audio = frame_audio(self._audio.get(track, b""), index)
+                    frame = writer.media(track, encode(audio))
                     for arriving in line.carry(frame) if line else (frame,):
                         await socket.send(arriving)
                         self.frames_sent += 1
                 index += 1
             nap_s = (index * FRAME_S - self._clock.now_s()) / self._clock.speed
             await asyncio.sleep(max(nap_s, _SHORTEST_NAP_S))
+        return None
+
+    def _next_turn(self) -> str | None:
+        if self._turns and self._turns[0].at_s <= self._clock.now_s():
+            return self._turns.pop(0).what
+        return None
 
     async def _hear(self, socket: ClientConnection, writer: FrameWriter) -> None:
         """Take what the service sends; nothing is queued here, so a mark comes back at once."""
@@ -189,6 +248,15 @@ class MediaStream:
                 await self._stop.wait()
         if self._stop.is_set():
             self.end = "lost"
+
+
+async def _linger(socket: ClientConnection, writer: FrameWriter) -> None:
+    """Send loud frames of a socket that should be over, and a late stop."""
+    with suppress(ConnectionClosed):
+        for _ in range(_LINGERS):
+            await socket.send(writer.media("inbound", _LOUD))
+            await asyncio.sleep(FRAME_S)
+        await socket.send(writer.stop())
 
 
 def _answer(message: str | bytes, writer: FrameWriter) -> str | None:

@@ -22,7 +22,7 @@ from agent_sidecar.simulator.closer import CloserScript
 from agent_sidecar.simulator.control import ControlStub
 from agent_sidecar.simulator.delivery import DeliveryRules, Fate, WebhookLane
 from agent_sidecar.simulator.front_door import Attached, FrontDoor
-from agent_sidecar.simulator.legs import TranscriptionOrder, prospect_leg
+from agent_sidecar.simulator.legs import TranscriptionOrder, agent_leg, prospect_leg
 from agent_sidecar.simulator.media import StreamOrder, StreamRules
 from agent_sidecar.simulator.pace import ConversationClock
 from agent_sidecar.simulator.signing import WebhookSigner
@@ -49,6 +49,11 @@ class PlayRules:
     # telnyx mode only: False leaves it to the service to attach by itself
     attach: bool = True
     interims: bool = True
+    # a human agent is on a second leg of the same session; passive mode only: `each_leg` has a
+    # stream and a transcription of its own, each with its own voice only
+    heard_on: Literal["prospect_leg", "each_leg"] = "prospect_leg"
+    # second from which no transcription says anything until it is started again
+    mute_from_s: float | None = None
     closer: CloserScript = field(default_factory=CloserScript)
     delivery: DeliveryRules = field(default_factory=DeliveryRules)
     stream: StreamRules = field(default_factory=StreamRules)
@@ -119,6 +124,9 @@ class CallPlayer:
             )
             call.audio = audio
             call.recording_s = self._recorded.duration_s
+            call.mute_from_s = self._rules.mute_from_s
+            if self._rules.agent == "human":
+                call.agent = agent_leg(self._leg)
             delivering = tasks.create_task(self._lane.run(), name="webhooks")
             try:
                 await self._converse(call)
@@ -138,11 +146,7 @@ class CallPlayer:
         if self._rules.mode == "passive":
             attached = await self._attach()
             self._announce(call)
-            self._leg.transcription = TranscriptionOrder(
-                tracks=("inbound", "outbound"), names_track=True
-            )
-            if call.audio:
-                self._open_stream(call, attached)
+            self._be_heard(call, attached)
         else:
             await self._be_attached(call)
         self._clock.start()
@@ -154,6 +158,10 @@ class CallPlayer:
     def _announce(self, call: SimulatedCall) -> None:
         call.ring(self._leg)
         call.answer(self._leg)
+        if call.agent is not None:
+            call.ring(call.agent)
+            call.answer(call.agent)
+            call.bridge(self._leg, {"call_control_id": call.agent.leg_id})
 
     async def _be_attached(self, call: SimulatedCall) -> None:
         """Ring, and wait until the service has asked for text, and for audio if there is any."""
@@ -229,12 +237,18 @@ class CallPlayer:
             "started_at": webhooks.stamp(self._clock.started_at),
         }
 
-    def _open_stream(self, call: SimulatedCall, attached: Attached) -> None:
+    def _be_heard(self, call: SimulatedCall, attached: Attached) -> None:
+        """Transcribe and stream the call as the user's own application would."""
+        each = call.agent is not None and self._rules.heard_on == "each_leg"
+        tracks: tuple[Track, ...] = ("inbound",) if each else ("inbound", "outbound")
         url = attached.media_url
-        if url is None:
+        if url is None and call.audio:
             self.played.stream = "refused: attach gave no stream_url, so text only"
-            return
-        call.start_stream(self._leg, StreamOrder(url=url, tracks=("inbound", "outbound")))
+        for leg in (self._leg, call.agent if each else None):
+            if leg is not None:
+                leg.transcription = TranscriptionOrder(tracks=tracks, names_track=True)
+            if leg is not None and call.audio and url is not None:
+                call.start_stream(leg, StreamOrder(url=url, tracks=tracks))
 
     # --- the account ----------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ the call's own tasks. A command that Telnyx would not carry out raises `CommandF
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -46,6 +47,10 @@ class SimulatedCall:
         self.legs: dict[LegId, SimulatedLeg] = {prospect.leg_id: prospect}
         # what the prospect's leg sends and hears
         self.audio: dict[Track, bytes] = {}
+        # a human agent's own leg: sends what the prospect's hears, and hears what it sends
+        self.agent: SimulatedLeg | None = None
+        # second from which no transcription says anything until it is started again
+        self.mute_from_s: float | None = None
         self.streams: dict[LegId, MediaStream] = {}
         # when the last word of the recording has been said
         self.recording_s = 0.0
@@ -75,12 +80,21 @@ class SimulatedCall:
         return condition()
 
     def say(self, line: HeardLine) -> "asyncio.Future[Any] | None":
-        """Transcribe a line of the recording; None when nobody asked for its track."""
-        order = self.prospect.transcription
-        if order is None or line.track not in order.tracks:
-            return None
-        at = self.clock.at(line.at_s)
-        return self._lane.send(webhooks.call_transcription(self.prospect, at, line))
+        """Transcribe a line of the recording wherever it is heard; None when nobody asked for it.
+
+        What is returned is the fate of its webhook, of the last one where two legs have it.
+        """
+        fate: asyncio.Future[Any] | None = None
+        for leg, heard in ((self.prospect, line), (self.agent, _as_heard_by_agent(line))):
+            order = leg.transcription if leg is not None else None
+            if leg is None or order is None or heard.track not in order.tracks:
+                continue
+            mute_s = self.mute_from_s
+            if mute_s is not None and line.at_s >= mute_s > order.since_s:
+                continue
+            at = self.clock.at(line.at_s)
+            fate = self._lane.send(webhooks.call_transcription(leg, at, heard))
+        return fate
 
     # --- legs -----------------------------------------------------------------------------------
 
@@ -166,12 +180,20 @@ class SimulatedCall:
             raise CommandFault("90045", "Media streaming used", "this call already has a stream")
         if old is not None:
             old.stop()
-        audio = self.audio if leg is self.prospect else {}
-        stream = MediaStream(order, leg, audio, self.clock, self._stream_rules)
+        stream = MediaStream(order, leg, self._audio_of(leg), self.clock, self._stream_rules)
         self.streams[leg.leg_id] = stream
         self._stream_tasks[leg.leg_id] = self.tasks.create_task(
             stream.run(lambda change: self._tell_stream(leg, stream, change)), name="media:stream"
         )
+
+    def _audio_of(self, leg: SimulatedLeg) -> dict[Track, bytes]:
+        if leg is self.agent:
+            sides: tuple[tuple[Track, Track], ...] = (
+                ("inbound", "outbound"),
+                ("outbound", "inbound"),
+            )
+            return {own: self.audio[theirs] for own, theirs in sides if theirs in self.audio}
+        return self.audio if leg is self.prospect else {}
 
     async def stop_stream(self, leg: SimulatedLeg) -> None:
         """Stop the leg's stream and wait until its socket is closed; none is fine."""
@@ -197,6 +219,7 @@ class SimulatedCall:
         leg.transcription = TranscriptionOrder(
             tracks=_TRACKS[tracks],
             names_track=body.get("transcription_engine", "Google") in _NAMES_TRACK,
+            since_s=self.clock.now_s(),
         )
         self._notice()
 
@@ -270,6 +293,10 @@ class SimulatedCall:
                     reason=stream.reason,
                 )
                 self.tell(failed)
+
+
+def _as_heard_by_agent(line: HeardLine) -> HeardLine:
+    return replace(line, track="outbound" if line.track == "inbound" else "inbound")
 
 
 def speaking_s(text: str) -> float:

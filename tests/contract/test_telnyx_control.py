@@ -23,7 +23,7 @@ from telnyx.types.calls import (
 from agent_sidecar.adapters.telnyx_control import Account, TelnyxControl, Transcription
 from agent_sidecar.adapters.telnyx_tries import Patience
 from agent_sidecar.domain.types import CommandId, LegId
-from agent_sidecar.errors import CommandRefused, CommandUncertain, SettingsInvalid
+from agent_sidecar.errors import CommandRefused, CommandUncertain, LegGone, SettingsInvalid
 from agent_sidecar.ports import CallControl, Dial
 
 pytestmark = pytest.mark.contract
@@ -376,9 +376,19 @@ async def test_transcribing_a_leg_that_is_transcribed_is_done(stub: Stub, contro
 
 async def test_another_command_on_an_ended_leg_is_refused(stub: Stub, control: TelnyxControl):
     stub.answers = [fails(422, "90018")]
-    with pytest.raises(CommandRefused) as refused:
+    with pytest.raises(LegGone) as refused:
         await control.start_transcription(LEG, command_id=COMMAND)
-    assert refused.value.code == "90018"
+    assert (refused.value.code, refused.value.has_ended) == ("90018", True)
+
+
+@pytest.mark.parametrize(("status", "code"), [(422, "90015"), (404, "10005")])
+async def test_a_command_on_a_leg_that_is_none_says_so(
+    stub: Stub, control: TelnyxControl, status: int, code: str
+):
+    stub.answers = [fails(status, code)]
+    with pytest.raises(LegGone) as refused:
+        await control.stop_stream(LEG, command_id=COMMAND)
+    assert (refused.value.code, refused.value.has_ended) == (code, False)
 
 
 async def test_an_unknown_leg_is_not_alive(stub: Stub, control: TelnyxControl):

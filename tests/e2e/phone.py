@@ -109,10 +109,10 @@ def start_frame(leg_id: str, *, encoding: str = "PCMU", sample_rate: int = 8000)
     return json.dumps({"event": "start", "sequence_number": "1", "stream_id": "S1", "start": start})
 
 
-def media_frame(chunk: int, payload: bytes = b"\xff" * 160) -> str:
+def media_frame(chunk: int, payload: bytes = b"\xff" * 160, track: str = "inbound") -> str:
     """Return 20 ms of the prospect's voice, by default silence."""
     media = {
-        "track": "inbound",
+        "track": track,
         "chunk": str(chunk),
         "timestamp": str(chunk * 20),
         "payload": b64encode(payload).decode(),

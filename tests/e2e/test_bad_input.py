@@ -69,14 +69,14 @@ async def test_malformed_frames_and_unknown_events_do_not_end_the_stream(shared:
 async def test_a_codec_that_we_cannot_decode_is_refused_with_a_reason(shared: Shared, api: Api):
     async with attached(api, shared) as (phone, answer):
         async with media_socket(api, answer["token"]) as socket:
-            await socket.send_str(start_frame(phone.leg_id, encoding="L16", sample_rate=16000))
+            await socket.send_str(start_frame(phone.leg_id, encoding="SPEEX", sample_rate=16000))
             for chunk in range(1, 5):
                 await socket.send_str(media_frame(chunk))
             await socket.send_str(STOP)
             await close_reason(socket)
         refused = [line for line in shared.sidecar.log.splitlines() if "stream_refused" in line]
         assert any(
-            answer["call_id"] in line and "L16 at 16000 Hz" in line and "PCMU" in line
+            answer["call_id"] in line and "SPEEX at 16000 Hz" in line and "PCMU" in line
             for line in refused
         )
 

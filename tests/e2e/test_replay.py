@@ -105,6 +105,22 @@ async def test_a_call_with_audio_plays_both_tracks(shared: Shared, api: Api):
     assert heard == {"prospect", "agent"}
 
 
+@pytest.mark.parametrize("codec", ["PCMA", "L16", "G722", "OPUS"])
+async def test_a_call_is_heard_in_whatever_codec_it_comes(shared: Shared, api: Api, codec: str):
+    replay = shared.sidecar.run("replay", str(SAMPLE), "--speed", "40", "--json", "--codec", codec)
+    assert replay.code == 0, replay.err
+    [call] = replay.json()["calls"]
+    assert call["stream"] == "stopped"
+    view = await api.call(call["sidecar_call_id"])
+    by_ear = [s for s in view["segments"] if s["acoustics"] is not None]
+    assert {s["speaker"] for s in by_ear} == {"prospect", "agent"}
+    # most lines find the sound of their words
+    assert len(by_ear) > 0.6 * len(view["segments"])
+    # and it is a voice that was decoded, no noise
+    levels = [s["acoustics"]["volume_dbfs"] for s in by_ear]
+    assert all(-50 < level < -5 for level in levels)
+
+
 @pytest.mark.skipif(not PERSUASION.exists(), reason=f"there is no {PERSUASION.name} beside us")
 def test_real_conversations_end_in_all_stores(shared: Shared):
     command = ("replay", str(PERSUASION), "--limit", "20", "--speed", "20", "--json")

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, NoReturn
 
+from agent_sidecar.adapters.av_decoder import AvDecoders
+from agent_sidecar.codecs import Codecs
 from agent_sidecar.domain.engagement import STARTING_WEIGHTS
 from agent_sidecar.domain.events import LineHeard, TransferWanted
 from agent_sidecar.domain.hints import Candidate
 from agent_sidecar.domain.media import MediaFormat, StreamStart
 from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.record import CallRecord, Configuration
-from agent_sidecar.domain.types import CallId, Lead, LegId, Party, Vector
+from agent_sidecar.domain.types import CallId, Lead, LegId, Party, Track, Vector
 from agent_sidecar.live.admission import Admission
 from agent_sidecar.live.attaching import Attacher
 from agent_sidecar.live.call_parts import CallParts
@@ -42,6 +44,7 @@ KEVIN = Closer(name="Kevin", number="+12125550100")
 OURS, THEIRS = "+12125550199", "+12125550142"
 PRICE = "that is too expensive"
 PCMU = MediaFormat(encoding="PCMU", sample_rate_hz=8000)
+CODECS = Codecs(AvDecoders.load(), l16_byte_order=None)
 
 
 class WordsEmbedder(FakeEmbedder):
@@ -77,6 +80,8 @@ class Shell:
     # how late the event loop claims to be
     lag_ms: float = 0.0
     auto_attach: bool = False
+    untracked: Track | None = "inbound"
+    transcribes_each_leg: bool = False
     metrics: Metrics = field(default_factory=Metrics)
     recorded: int = 0
     numbers: "count[int]" = field(default_factory=lambda: count(1))
@@ -95,7 +100,11 @@ class Shell:
             orphans=tasks,
             retrieval_s=0.35,
         )
-        self.attacher = Attacher(self.control, lambda: "ws://us/telnyx/media")
+        self.attacher = Attacher(
+            self.control,
+            lambda: "ws://us/telnyx/media",
+            transcribes_each_leg=self.transcribes_each_leg,
+        )
         self.parts = CallParts(
             journal=self.journal,
             embedder=self.embedder,
@@ -127,11 +136,14 @@ class Shell:
                 transfer=transfer,
                 reader=reader(),
                 weights=STARTING_WEIGHTS,
+                open_decoders=CODECS.open,
                 attacher=self.attacher,
                 admission=Admission(lambda: self.lag_ms, 100.0),
                 agent="assistant",
                 auto_attach=self.auto_attach,
                 caller_number=self.caller_number,
+                untracked=self.untracked,
+                silence_s=20.0,
                 tasks=tasks,
                 on_recorded=self._note_recorded,
             )

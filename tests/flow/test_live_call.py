@@ -142,6 +142,7 @@ async def test_an_answer_that_is_too_late_is_no_hint_but_counted():
             call.call,
             replace(shell.parts, desk=SlowDesk()),  # type: ignore[arg-type]
             start_transfer=shell.registry._start_transfer,
+            mend=shell.registry._mender.mend,
             on_recorded=lambda call: None,
         )
         running_slowly = asyncio.create_task(slow.run())
@@ -242,6 +243,7 @@ async def test_a_call_that_never_runs_leaves_nothing_behind():
             Call(opened, reader()),
             shell.parts,
             start_transfer=shell.registry._start_transfer,
+            mend=shell.registry._mender.mend,
             on_recorded=lambda call: None,
         )
         call.find_lead()

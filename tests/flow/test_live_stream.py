@@ -1,6 +1,6 @@
 import asyncio
+from datetime import timedelta
 
-import numpy as np
 import pytest
 
 from agent_sidecar.domain import events as ev
@@ -11,17 +11,18 @@ from agent_sidecar.live.media_stream import MediaStream
 from agent_sidecar.live.requests import AttachRequest
 from agent_sidecar.live.tokens import key_of
 from tests.domain.playbooks import REFRAME
-from tests.flow.shell import CLOSER, PRICE, PROSPECT, Shell, running, start
+from tests.domain.sounds import ulaw
+from tests.flow.shell import CLOSER, CODECS, PRICE, PROSPECT, Shell, running, start
+from tests.voiced import voiced
 
 FRAME_S = 0.02
-OPUS = MediaFormat(encoding="OPUS", sample_rate_hz=48_000)
+SPEEX = MediaFormat(encoding="SPEEX", sample_rate_hz=16_000)
 QUIET = b"\xff" * 160
 
 
 def loud(seconds: float) -> bytes:
     """Return mu-law that a voice detector takes for a voice."""
-    rng = np.random.default_rng(7)
-    return rng.integers(0, 40, int(8000 * seconds), dtype=np.uint8).tobytes()
+    return ulaw(voiced(seconds))
 
 
 def play(
@@ -57,7 +58,7 @@ async def a_stream(shell: Shell, media_format: MediaFormat | None = None) -> Med
 
 async def test_a_codec_without_a_decoder_is_refused_while_text_goes_on():
     async with running() as shell:
-        stream = await a_stream(shell, OPUS)
+        stream = await a_stream(shell, SPEEX)
         stream.receive(MediaFrame(track="inbound", chunk=1, payload=b"x"))
         stream.stopped("stopped")
         call = shell.call()
@@ -65,8 +66,8 @@ async def test_a_codec_without_a_decoder_is_refused_while_text_goes_on():
         await asyncio.sleep(1)
         ((kind, reason),) = changes(shell, call.call_id)
         assert kind == "refused"
-        assert "OPUS" in reason
-        assert "48000 Hz" in reason
+        assert "SPEEX" in reason
+        assert "16000 Hz" in reason
         assert "stream_codec PCMU" in reason
         assert stream.refusal == reason
         assert [m["strategy"] for m in shell.publisher.of_type("hint")] == [REFRAME]
@@ -190,7 +191,7 @@ async def test_the_other_voice_is_the_closer_s_from_the_bridge_to_his_hangup():
 
         async def who_is_heard(first: int) -> tuple[str, str]:
             play(stream, "outbound", 1.0, first=first)
-            await asyncio.sleep(1)
+            await asyncio.sleep(3)
             await call.feed(shell.line(f"line {first}", call.other))
             return speech(shell, call.call_id)[-1].party, call.other
 
@@ -206,15 +207,16 @@ async def test_the_other_voice_is_the_closer_s_from_the_bridge_to_his_hangup():
                 leg_id=CLOSER,
             )
         )
-        assert await who_is_heard(1001) == ("closer", "closer")
+        assert await who_is_heard(151) == ("closer", "closer")
         late = shell.registry.admit(attached_token(shell), start())
         play(late, "outbound", 1.0)
-        await asyncio.sleep(1)
+        await asyncio.sleep(3)
         assert speech(shell, call.call_id)[-1].party == "closer"
         await shell.tell("line", text="hi, Kevin here", track="outbound")
         await shell.tell("hangup", CLOSER)
         assert call.other == "agent"
-        play(late, "outbound", 1.0, first=1001)
+        play(late, "outbound", 1.0, first=151)
+        await asyncio.sleep(3)
         await shell.tell("line", text="so, how was it?", track="outbound")
         await asyncio.sleep(1)
         assert speech(shell, call.call_id)[-1].party == "agent"
@@ -236,8 +238,8 @@ async def test_a_stream_on_the_agent_s_leg_hears_the_agent_on_it():
         call = await shell.attach()
         agent = LegId("v3:agent")
         call.feed(ev.LegJoined(at=call.now(), leg=Leg(leg_id=agent, party="agent"), answered=True))
-        stream = MediaStream(call, start(agent))
-        call.stream = stream
+        stream = MediaStream(call, start(agent), CODECS.open)
+        call.streams.take(agent, stream)
         call.feed(ev.LegLeft(at=call.now(), leg_id=LegId("nobody's")))
         play(stream, "inbound", 1.0)
         play(stream, "outbound", 1.0)
@@ -255,7 +257,7 @@ async def test_a_token_opens_one_call_only():
         for leg_id in (CLOSER, LegId("v3:nobody")):
             with pytest.raises(TokenInvalid, match="attach first"):
                 shell.registry.admit(one.token, start(leg_id))
-        assert shell.registry.admit(one.token, start()) is shell.call().stream
+        assert shell.registry.admit(one.token, start()) is shell.call().streams.of(PROSPECT)
 
 
 async def test_a_granted_token_is_bound_by_the_call_that_uses_it_first():
@@ -327,7 +329,7 @@ async def test_a_token_opens_its_stream_after_a_restart_too():
         call = shell.registry.restore(left)
         shell.registry.admit(attached.token, start())
         assert call is not None
-        assert call.stream is not None
+        assert call.streams.any_open
 
 
 async def test_no_flood_of_granted_tokens_grows_for_ever(monkeypatch: pytest.MonkeyPatch):
@@ -345,3 +347,103 @@ async def test_no_flood_of_granted_tokens_grows_for_ever(monkeypatch: pytest.Mon
         await asyncio.sleep(3601)
         shell.registry.new_stream(AttachRequest(lead=Lead(), agent=None))
         assert len(shell.registry._tokens._grants) == 3
+
+
+async def test_a_line_belongs_to_whom_it_was_said_by_not_to_whom_it_came_after():
+    async with running() as shell:
+        stream = await a_stream(shell)
+        call = shell.call()
+        await asyncio.sleep(10)
+        chunk = play(stream, "outbound", 3.0)
+        await asyncio.sleep(4)
+        joining = AttachRequest(lead=Lead(), agent=None, role="closer", call=call.call_id)
+        await shell.registry.attach(CLOSER, joining)
+        await shell.tell("bridged", CLOSER)
+        assert call.other == "closer"
+        await shell.tell("line", text="let me get Kevin for you now", track="outbound")
+        # recognised late, but said long before
+        early = shell.clock.now() - timedelta(seconds=8)
+        await shell.tell("line", text="one moment please", track="outbound", at=early)
+        await asyncio.sleep(4)
+        play(stream, "outbound", 2.0, first=chunk)
+        await shell.tell("line", text="hi, this is Kevin speaking", track="outbound")
+        await asyncio.sleep(1)
+        said = {s.text: s.speaker for s in call.call.log.segments if s.text}
+        assert said == {
+            "let me get Kevin for you now": "agent",
+            "one moment please": "agent",
+            "hi, this is Kevin speaking": "closer",
+        }
+
+
+# --- several sockets, several legs ----------------------------------------------------------------
+
+AGENT = LegId("v3:agent")
+
+
+async def test_each_leg_has_a_stream_of_its_own_and_nobody_is_heard_twice():
+    async with running() as shell:
+        attached = await shell.registry.attach(
+            PROSPECT, AttachRequest(lead=Lead(), agent="human", legs={"agent": AGENT})
+        )
+        first = shell.registry.admit(attached.token, start())
+        second = shell.registry.admit(attached.token, start(AGENT))
+        assert not first.superseded.is_set()
+        for stream in (first, second):
+            play(stream, "inbound", 1.0)
+            play(stream, "outbound", 1.0)
+        await asyncio.sleep(1)
+        heard = [s.party for s in speech(shell, shell.call().call_id)]
+        assert sorted(heard) == ["agent", "prospect"]
+        # without it he is heard through the prospect's leg again
+        second.stopped("socket closed")
+        play(first, "outbound", 1.0, first=1001)
+        assert speech(shell, shell.call().call_id)[-1].party == "agent"
+
+
+async def test_a_late_stop_of_the_old_socket_does_not_stop_the_new_one():
+    async with running() as shell:
+        attached = await shell.registry.attach(PROSPECT, AttachRequest(lead=Lead(), agent=None))
+        old = shell.registry.admit(attached.token, start())
+        play(old, "inbound", 0.5)
+        new = shell.registry.admit(attached.token, start())
+        old.stopped("stopped")
+        await shell.tell("stream_stopped")
+        play(old, "inbound", 1.0, first=1001)
+        play(new, "inbound", 1.0)
+        await asyncio.sleep(1)
+        assert new.is_open
+        assert len(speech(shell, shell.call().call_id)) == 2
+
+
+async def test_ringback_and_prompts_are_not_heard():
+    async with running() as shell:
+        await shell.tell("initiated")
+        attached = await shell.registry.attach(
+            PROSPECT, AttachRequest(lead=Lead(), agent=None, passive=True)
+        )
+        stream = shell.registry.admit(attached.token, start())
+        play(stream, "outbound", 2.0)
+        await asyncio.sleep(20)
+        await shell.tell("answered")
+        play(stream, "inbound", 1.0, first=1001)
+        stream.stopped("stopped")
+        await asyncio.sleep(1)
+        (heard,) = speech(shell, shell.call().call_id)
+        assert heard.party == "prospect"
+        assert heard.start_s == pytest.approx(20.0, abs=0.3)
+
+
+@pytest.mark.parametrize("proof", ["line", "attach"])
+async def test_a_leg_whose_answer_was_never_told_is_heard_all_the_same(proof: str):
+    async with running() as shell:
+        await shell.tell("initiated")
+        request = AttachRequest(lead=Lead(), agent=None, passive=proof == "line")
+        attached = await shell.registry.attach(PROSPECT, request)
+        stream = shell.registry.admit(attached.token, start())
+        if proof == "line":
+            await shell.tell("line", text="hello?", track="inbound")
+        play(stream, "inbound", 1.0)
+        await asyncio.sleep(1)
+        assert len(speech(shell, shell.call().call_id)) == 1
+        assert shell.call().call.log.answered_at is not None

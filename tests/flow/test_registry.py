@@ -132,7 +132,9 @@ async def test_to_attach_twice_is_to_attach_once():
         assert first.call_id == second.call_id
         assert len(shell.registry.live_calls()) == 1
         for attached in (second, first):
-            assert shell.registry.admit(attached.token, start()) is shell.call().stream
+            assert shell.registry.admit(attached.token, start()) is shell.call().streams.of(
+                PROSPECT
+            )
 
 
 async def test_a_leg_that_nobody_announced_is_attached_when_that_is_set():

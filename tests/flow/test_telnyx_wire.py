@@ -21,6 +21,7 @@ from agent_sidecar.adapters.telnyx_wire import decode_frame, decode_webhook
 from agent_sidecar.domain.media import (
     MediaFormat,
     MediaFrame,
+    StreamDigit,
     StreamError,
     StreamNotice,
     StreamStart,
@@ -82,7 +83,8 @@ def start(**changes: object) -> dict[str, object]:
 )
 def test_a_media_frame_has_its_track_its_place_and_its_bytes(said: str, track: str):
     frame = decode_frame(encoded(media(track=said, chunk="217")))
-    assert frame == MediaFrame(track, 217, PAYLOAD)  # type: ignore[arg-type]
+    stream_id = "32DE0DEA-53CB-4B21-89A4-9E1819C043BC"
+    assert frame == MediaFrame(track, 217, PAYLOAD, stream_id)  # type: ignore[arg-type]
 
 
 def test_frames_may_come_as_text_and_numbers_as_numbers():
@@ -123,6 +125,14 @@ def test_an_old_start_frame_without_its_optional_fields():
     assert (frame.call_session_id, frame.client_state, frame.custom_parameters) == (None, None, {})
 
 
+def test_odd_values_of_what_is_only_good_to_know_cost_no_stream():
+    odd = {"call_session_id": 7, "from": 13122010094, "to": {}, "client_state": [1], "tags": "x"}
+    frame = decode_frame(encoded(start(custom_parameters=5, **odd)))
+    assert isinstance(frame, StreamStart)
+    assert (frame.call_session_id, frame.from_, frame.to) == (None, None, None)
+    assert (frame.client_state, frame.custom_parameters) == (None, {})
+
+
 def test_custom_parameters_may_come_as_they_were_asked_for():
     pairs = [{"name": "token", "value": "abc"}, {"name": "", "value": "x"}, {"value": 1}, 7]
     frame = decode_frame(encoded(start(custom_parameters=pairs)))
@@ -136,12 +146,53 @@ def test_the_rarer_frames():
     problem = {"code": "100003", "title": "malformed_frame", "detail": "…"}
     assert decode_frame(
         encoded({"event": "error", "stream_id": "S1", "payload": problem})
-    ) == StreamError(stream_id="S1", code=100003, title="malformed_frame", detail="…")
-    for event in ("connected", "mark", "dtmf"):
+    ) == StreamError(
+        stream_id="S1", code=100003, name="malformed_frame", title="malformed_frame", detail="…"
+    )
+    for event in ("connected", "mark"):
         assert decode_frame(encoded({"event": event, event: {"x": 1}})) == StreamNotice(
             event=event, known=True
         )
     assert decode_frame(b'{"event":"hologram"}') == StreamNotice(event="hologram", known=False)
+
+
+@pytest.mark.parametrize(
+    ("said", "digit", "at"),
+    [
+        ({"dtmf": {"digit": "1"}, "occurred_at": "2026-03-01T14:00:00+02:00"}, "1", NOW),
+        ({"dtmf": {"digit": "#"}, "occurred_at": "2026-03-01T12:00:00.000000Z"}, "#", NOW),
+        ({"dtmf": {"digit": "d", "more": 1}, "sequence_number": 5}, "D", None),
+    ],
+)
+def test_a_pressed_key_says_when(said: dict[str, object], digit: str, at: datetime | None):
+    frame = decode_frame(encoded({"event": "dtmf", "stream_id": "S1", **said}))
+    assert frame == StreamDigit(stream_id="S1", digit=digit, at=at)
+
+
+def test_what_names_no_stream_is_taken_all_the_same():
+    opening = start()
+    del opening["stream_id"]
+    frame = decode_frame(encoded(opening))
+    assert isinstance(frame, StreamStart)
+    assert frame.stream_id == ""
+    nameless = media()
+    del nameless["stream_id"]
+    assert decode_frame(encoded(nameless)) == MediaFrame("inbound", 2, PAYLOAD)
+    assert decode_frame(b'{"event":"stop"}') == StreamStop(stream_id="")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        encoded(media(track="t" * 100_000)),
+        encoded({"event": "e" * 100_000, "stream_id": 7}),
+        encoded(start(media_format={"encoding": 5, "e" * 100_000: 1})),
+    ],
+)
+def test_no_message_is_as_long_as_what_came(raw: bytes):
+    with pytest.raises(FrameMalformed) as malformed:
+        decode_frame(raw)
+    assert len(str(malformed.value)) < 300
 
 
 @pytest.mark.parametrize(
@@ -162,7 +213,21 @@ def test_the_rarer_frames():
         (start(call_control_id=""), "call_control_id"),
         (start(media_format=None), "media_format"),
         (start(media_format={"encoding": "PCMU", "sample_rate": 0}), "sample_rate"),
-        ({"event": "start", "start": start()["start"]}, "stream_id"),
+        (media(chunk="-3"), r"media\.chunk"),
+        (media(chunk="1.5"), r"media\.chunk"),
+        ({"event": "start", "stream_id": 7, "start": start()["start"]}, "stream_id"),
+        ({"event": "start"}, "start"),
+        ({"event": "dtmf", "stream_id": "S1"}, "dtmf"),
+        ({"event": "dtmf", "dtmf": {"digit": "12"}}, "digit"),
+        ({"event": "dtmf", "dtmf": {"digit": "1"}, "occurred_at": "noon"}, "occurred_at"),
+        (
+            {
+                "event": "dtmf",
+                "dtmf": {"digit": "1"},
+                "occurred_at": "0001-01-01T00:00:00+23:59",
+            },
+            "occurred_at",
+        ),
         ({"event": "error", "payload": "oops"}, "payload"),
         ([], "object"),
     ],
@@ -194,7 +259,9 @@ def values(*likely: object) -> st.SearchStrategy[object]:
 FRAMES = st.fixed_dictionaries(
     {},
     optional={
-        "event": values("media", "start", "stop", "error", "connected"),
+        "event": values("media", "start", "stop", "error", "connected", "dtmf"),
+        "dtmf": values({"digit": "1"}),
+        "occurred_at": values("2026-03-01T12:00:00Z", "0001-01-01T00:00:00+23:59"),
         "stream_id": values("S1"),
         "media": st.fixed_dictionaries(
             {},
@@ -328,6 +395,33 @@ def test_a_line_with_as_little_as_some_engines_say(confidence: object):
     )
 
 
+@pytest.mark.parametrize(
+    ("odd", "read"),
+    [
+        (rb'"caf\ud800"', "caf?"),
+        (rb'"\udc00\ud800 and \ud83d\ude00"', "?? and \N{GRINNING FACE}"),
+        (b'"\xed\xa0\x80"', "???"),
+    ],
+)
+def test_half_a_letter_costs_no_line(odd: bytes, read: str):
+    raw = webhook("call.transcription", {"transcription_data": {"transcript": "ODD"}})
+    event = decode_webhook(raw.replace(b'"ODD"', odd))
+    assert event.text.replace("?", "") == read.replace("?", "")
+    event.text.encode()
+
+
+@pytest.mark.parametrize(
+    "number", [b"1e999", b"-1e999", b"9" * 400, b"0.1e-999", b"NaN", b"-Infinity"]
+)
+def test_a_number_beyond_all_bounds_costs_no_event(number: bytes):
+    raw = webhook("call.cost", {"total_cost": 77777}).replace(b"77777", number)
+    assert decode_webhook(raw).kind == "other"
+    raw = webhook(
+        "call.transcription", {"transcription_data": {"transcript": "a", "confidence": 7}}
+    )
+    assert decode_webhook(raw.replace(b":7}", b":" + number + b"}")).confidence in (None, 0.0)
+
+
 def test_a_hangup_and_a_failed_stream_say_why():
     event = decode_webhook(
         webhook("call.hangup", {"hangup_cause": "normal_clearing", "hangup_source": "callee"})
@@ -406,6 +500,7 @@ def test_a_client_state_that_is_not_ours(client_state: object, read: str):
         (b"[1]", "object"),
         (b"", "unreadable"),
         (b"\xff", "unreadable"),
+        (webhook("call.cost", {"cost": 7}).replace(b":7}", b":" + b"9" * 5000), "unreadable"),
         (b"[" * 100_000, "unreadable"),
         (webhook("call.answered", id=None), r"`id` - at `\$.data`"),
         (webhook("call.answered", id=""), r"data\.id"),

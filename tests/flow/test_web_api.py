@@ -12,6 +12,7 @@ from agent_sidecar.domain.events import LineHeard, TransferWanted
 from agent_sidecar.domain.playbook import Closer, Window
 from agent_sidecar.domain.types import Lead, TransferId
 from agent_sidecar.errors import (
+    CallEnded,
     CommandRefused,
     CommandUncertain,
     PortInUse,
@@ -259,6 +260,8 @@ async def test_an_outcome_is_posted_also_later():
         ("POST", BY_LEG + "/attach", {"started_at": "noon"}, "started_at"),
         ("POST", BY_LEG + "/attach", {"started_at": "2026-03-02T15:00:00"}, "started_at"),
         ("POST", BY_LEG + "/attach", {"pasive": True}, "pasive"),
+        ("POST", BY_LEG + "/attach", {"role": "friend"}, "role"),
+        ("POST", BY_LEG + "/attach", {"legs": {"prospect": "v3:x"}}, "legs"),
         ("POST", "/v1/streams", [], "(body)"),
         ("POST", BY_CALL + "/transfer", {"veto": "yes"}, "veto"),
         ("POST", BY_CALL + "/transcript", None, "(body)"),
@@ -451,3 +454,19 @@ async def test_after_a_stop_nobody_answers():
         await house.door.aclose()
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", house.port)) != 0
+
+
+async def test_an_attach_may_say_whose_leg_it_is_and_name_the_others():
+    async with open_house() as house:
+        body = {"role": "agent", "call": "call-1", "legs": {"closer": "v3:kevin"}}
+        await house.ask("POST", BY_LEG + "/attach", json=body)
+        (_, request), *_ = house.registry.attached
+        assert (request.role, request.call) == ("agent", "call-1")
+        assert request.legs == {"closer": "v3:kevin"}
+
+
+async def test_to_attach_to_a_call_that_is_over_is_a_conflict():
+    async with open_house() as house:
+        house.registry.defect = CallEnded("this call has ended")
+        status, body = await house.ask("POST", BY_LEG + "/attach")
+        assert (status, body["error"]) == (409, "CallEnded")

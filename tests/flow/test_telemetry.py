@@ -173,6 +173,17 @@ class TestLag:
         task.cancel()
         assert meter.p99_ms == pytest.approx(0.0, abs=0.01)
 
+    async def test_one_hiccup_at_the_start_is_no_lag(self):
+        loop = asyncio.get_running_loop()
+        held_up_s = 0.0
+        meter = LagMeter(Metrics(), now=lambda: loop.time() + held_up_s)
+        task = asyncio.create_task(meter.run())
+        await asyncio.sleep(meter.EVERY_S * 2.5)
+        held_up_s += 0.4
+        await asyncio.sleep(1)
+        assert meter.p99_ms == pytest.approx(0.0, abs=0.01)
+        task.cancel()
+
     async def test_lag_shows_and_is_forgotten_again(self):
         loop = asyncio.get_running_loop()
         held_up_s = 0.0

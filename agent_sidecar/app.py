@@ -27,8 +27,10 @@ from agent_sidecar.clock import SystemClock
 from agent_sidecar.codecs import Codecs
 from agent_sidecar.domain.engagement import Weights
 from agent_sidecar.domain.language import Reader
+from agent_sidecar.domain.listener import warm_up
 from agent_sidecar.domain.playbook import Closer, Playbook
 from agent_sidecar.domain.record import Configuration
+from agent_sidecar.domain.strategies import why_not_live
 from agent_sidecar.embedded import DataFolderLock, Stack, StackUrls
 from agent_sidecar.errors import StoreUnavailable
 from agent_sidecar.front import check_port, open_front_door
@@ -204,7 +206,8 @@ async def _open_parts(
     )
     embedder = await asyncio.to_thread(OnnxEmbedder.open, folder)
     exits.push_async_callback(embedder.aclose)
-    weights = await asyncio.to_thread(_open_weights, settings, embedder)
+    weights = await asyncio.to_thread(_open_weights, settings, embedder, playbook)
+    await asyncio.to_thread(warm_up)
     stores = await exits.enter_async_context(
         open_stores(settings, urls, model=embedder.name, dimension=embedder.dimension)
     )
@@ -229,11 +232,14 @@ async def _open_parts(
     )
 
 
-def _open_weights(settings: Settings, embedder: OnnxEmbedder) -> Weights:
+def _open_weights(settings: Settings, embedder: OnnxEmbedder, playbook: Playbook) -> Weights:
     weights = weights_in_use(settings.weights, model=embedder.name, dimension=embedder.dimension)
     if weights.score is None:
         what_to_do = "run `agent-sidecar learn fit` on calls of your own"
         log.warning("score_not_fitted", model=embedder.name, what_to_do=what_to_do)
+    if (why := why_not_live(weights.strategies, playbook)) is not None:
+        log.warning("fitted_strategies_not_used", weights=weights.version, why=why)
+        return replace(weights, strategies=None)
     return weights
 
 

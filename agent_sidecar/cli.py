@@ -137,8 +137,7 @@ def _add_replay(commands: "_Commands[argparse.ArgumentParser]") -> None:
         "--codec",
         choices=("PCMU", "PCMA", "L16", "L16-LE", "G722", "OPUS"),
         default="PCMU",
-        help="of the media streams (default PCMU); the last two need pip install"
-        " 'agent-sidecar[codecs]'",
+        help="of the media streams (default PCMU); the last two need pip install '.[codecs]'",
     )
     replay.add_argument("--concurrency", type=_count, default=50, help="calls at once (default 50)")
     replay.add_argument("--json", action="store_true", help="one JSON object on stdout")
@@ -177,7 +176,11 @@ def _add_learn(commands: "_Commands[argparse.ArgumentParser]") -> None:
         "--positive", required=True, help="labels of prospect lines that go along, comma-separated"
     )
     fit.add_argument("--negative", required=True, help="labels of prospect lines that hold back")
-    fit.add_argument("--strategies", help="labels of agent lines that are strategies")
+    fit.add_argument(
+        "--strategies",
+        help="labels of agent lines that are strategies; live calls use them only when all are"
+        " strategies of the playbook, `learn score` always",
+    )
     fit.add_argument("--json", action="store_true", help="one JSON object on stdout")
     score = _command(
         learn,

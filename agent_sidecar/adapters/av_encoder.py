@@ -32,7 +32,7 @@ def packet_encoder(encoding: str) -> Callable[[], Encode]:
         import av
     except ImportError as exc:
         raise CodecUnsupported(
-            f"{encoding} cannot be played without its encoder: pip install 'agent-sidecar[codecs]'"
+            f"{encoding} cannot be played without its encoder: pip install '.[codecs]'"
         ) from exc
     name, options = _ENCODERS[encoding]
 

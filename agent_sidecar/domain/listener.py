@@ -10,9 +10,9 @@ from itertools import groupby
 
 import numpy as np
 
-from agent_sidecar.domain.audio import FRAME_S, RATE_HZ, Decoder
+from agent_sidecar.domain.audio import FRAME_S, G711, RATE_HZ, Decoder
 from agent_sidecar.domain.concealment import CONTEXT, conceal
-from agent_sidecar.domain.dialogue import Dialogue, Voice
+from agent_sidecar.domain.dialogue import Dialogue
 from agent_sidecar.domain.echo import EchoFinder, Heard
 from agent_sidecar.domain.events import SpeechHeard
 from agent_sidecar.domain.media import MediaFrame
@@ -26,6 +26,9 @@ BATCH_S = 0.4
 _BATCH = round(BATCH_S / FRAME_S)
 # tracks that begin further apart than this are moved to where they belong
 _APART_S = 0.2
+_FRAME = round(FRAME_S * RATE_HZ)
+# frames of a conversation that nobody had
+_REHEARSAL = 150
 _OTHER: Mapping[Track, Track] = {"inbound": "outbound", "outbound": "inbound"}
 NOTHING: Sequence[SpeechHeard] = ()
 
@@ -33,7 +36,7 @@ NOTHING: Sequence[SpeechHeard] = ()
 class _TrackEar:
     """One track: its order, its payloads not yet measured, its speech."""
 
-    __slots__ = ("_last", "decoder", "heard", "measured", "order", "payloads", "segmenter", "voice")
+    __slots__ = ("_last", "decoder", "heard", "measured", "order", "payloads", "segmenter")
 
     def __init__(self, decoder: Decoder, start_s: float) -> None:
         self.order = TrackOrder()
@@ -43,7 +46,6 @@ class _TrackEar:
         self.segmenter = Segmenter(start_s=start_s)
         # its last seconds
         self.heard = Heard()
-        self.voice = Voice()
         self.measured = False
         # the end of what came, for what does not
         self._last: Samples = np.zeros(0, np.float32)
@@ -82,8 +84,12 @@ class Listener:
         start_s: float,
         parties: Mapping[Track, Party],
         phase: float = 0.5,
+        dialogue: Dialogue | None = None,
     ) -> None:
-        """Begin at `start_s` of call time; `phase` 0..1 staggers the batches of many calls."""
+        """Begin at `start_s` of call time; `phase` 0..1 staggers the batches of many calls.
+
+        `dialogue` knows the voices from an earlier stream of the same leg; None: there was none.
+        """
         self._parties = dict(parties)
         self._ears: dict[Track, _TrackEar] = {
             track: _TrackEar(decoder, start_s) for track, decoder in decoders.items()
@@ -91,14 +97,26 @@ class Listener:
         inbound, outbound = self._ears["inbound"], self._ears["outbound"]
         inbound.segmenter.find_echo = EchoFinder(inbound.heard, outbound.heard).find
         outbound.segmenter.find_echo = EchoFinder(outbound.heard, inbound.heard).find
-        self._dialogue = Dialogue()
+        self._dialogue = Dialogue() if dialogue is None else dialogue
         # so many frames of a track are measured at once
         self._batch = round(_BATCH * (0.5 + phase))
 
     @property
     def frames_lost(self) -> int:
         """Frames that never came, or came and could not be decoded, over both tracks."""
-        return sum(ear.order.lost + ear.decoder.garbled for ear in self._ears.values())
+        faults = self.faults
+        return faults["lost"] + faults["garbled"]
+
+    @property
+    def faults(self) -> Mapping[str, int]:
+        """What was wrong with how many frames, over both tracks."""
+        ears = self._ears.values()
+        return {
+            "lost": sum(ear.order.lost for ear in ears),
+            "late": sum(ear.order.late for ear in ears),
+            "repeated": sum(ear.order.repeated for ear in ears),
+            "garbled": sum(ear.decoder.garbled for ear in ears),
+        }
 
     @property
     def heard_s(self) -> float:
@@ -179,17 +197,38 @@ class Listener:
             ear.segmenter.begin_at(begins_s)
 
     def _tell(self, track: Track, speech: Speech) -> SpeechHeard:
-        other, party = self._ears[_OTHER[track]], self._parties[track]
-        open_speech = other.segmenter.open_speech
+        party = self._parties[track]
+        open_speech = self._ears[_OTHER[track]].segmenter.open_speech
         return SpeechHeard(
             party=party,
             start_s=round(speech.start_s, 3),
             end_s=round(speech.end_s, 3),
             acoustics=self._dialogue.describe(
                 party,
+                track,
                 speech,
-                self._ears[track].voice,
-                other.voice,
                 [] if open_speech is None else open_speech.parts,
             ),
         )
+
+
+def warm_up() -> None:
+    """Hear a made-up conversation, so that no real one waits for what numpy does only once.
+
+    The first batch of a process would take 40 ms, in which nobody else is heard either.
+    """
+    listener = Listener(
+        {"inbound": G711.ulaw(), "outbound": G711.ulaw()},
+        start_s=0.0,
+        parties={"inbound": "prospect", "outbound": "agent"},
+    )
+    quieter_by: Mapping[Track, int] = {"inbound": 0, "outbound": 0x18}
+    for chunk in range(_REHEARSAL):
+        # a buzz of 100 Hz that swells, its echo, and then silence; one frame is missing
+        swell = 4 * (chunk % 8) if chunk < _REHEARSAL // 2 else 0x7F
+        for track, quieter in quieter_by.items():
+            codes = (0x80 + place % 80 + swell + quieter for place in range(_FRAME))
+            payload = bytes(min(code, 0xFF) for code in codes)
+            if chunk != _REHEARSAL // 4:
+                listener.receive(MediaFrame(track, chunk, payload))
+    listener.flush()

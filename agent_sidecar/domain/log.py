@@ -62,7 +62,7 @@ class CallLog:
     closed_at: datetime | None = None
 
     def __post_init__(self) -> None:
-        self.voices = Voices(self.legs)
+        self.voices = Voices(self.legs, self.opened.agent)
 
     def seconds(self, at: datetime) -> float:
         """Return a time of the conversation as seconds since its start."""

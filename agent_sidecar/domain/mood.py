@@ -48,6 +48,7 @@ _SOFT = 2.0
 # a vector leans to the side whose nearest lines are nearer in the mean; so much apart is neither,
 # and each tenth beyond counts as much as a warm word
 NEAREST, UNDECIDED, LEANING = 3, 0.05, 6.0
+_DENYING = NEGATORS | {"regret"}
 _CAPITALS = re.compile(r"\b[A-Z]{3,}\b")
 
 
@@ -67,6 +68,16 @@ def sentiment(text: str, leaning: float = 0.0) -> float:
     total *= 1.0 + _SHOUT * _emphasis(text)
     total += leaning
     return total / math.sqrt(total * total + _SOFT)
+
+
+def says_yes_with_no(text: str) -> bool:
+    """Say whether a line goes along in words of denial: “no problem”, “not bad at all”."""
+    words, clauses = words_and_clauses(text)
+    for at in range(len(words)):
+        idiom = _idiom(words, clauses, at)
+        if idiom is not None and idiom[1] > 0 and _DENYING & set(words[at : at + idiom[0]]):
+            return sentiment(text) > 0
+    return False
 
 
 class Leaning:

@@ -47,7 +47,8 @@ MOOD_IDIOMS = {
     "why not|go ahead|for sure|no brainer|i will do|i will try|i can do that|"
     "i do care|thumbs up",
     0.5: "not bad|not too bad|not so bad|not half bad|can not complain|no complaints|"
-    "no problem|no problems|no worries|not a problem|no big deal|not a bad|do not mind|"
+    "no problem|no problems|no worries|not a problem|nothing to lose|do not see why not|"
+    "can not say no|will not regret|not have a problem|no big deal|not a bad|do not mind|"
     "would not mind|nothing wrong with|no issue|never better|no objection|tell me more|"
     "sure why not|sounds like a plan|not a scam|not expensive|not hard|do not worry|"
     "i like|we like|really like|do like|like that|like it|like to|like the|i need to|"

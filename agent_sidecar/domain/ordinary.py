@@ -12,7 +12,7 @@ ORDINARY_LINES: tuple[str, ...] = (
     "Sorry, I did not hear what you said.",
     "You are breaking up a little.",
     "Give me one second, please.",
-    "Thank you, have a nice day.",
+    "Thanks a lot, and a pleasant evening to you.",
     "Yes.",
     "Okay.",
     "I see.",
@@ -61,7 +61,7 @@ ORDINARY_LINES: tuple[str, ...] = (
     # going along
     "That sounds interesting.",
     "That would be great.",
-    "Yes, I would like to hear more.",
+    "Yes, please go on, I am listening.",
     "How much can somebody earn with it?",
     "What exactly would I have to do?",
     "How does the training work?",

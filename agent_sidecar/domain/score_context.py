@@ -106,8 +106,10 @@ class Conversation:
         return heard
 
     def _known(self, vector: Vector | None) -> Vector | None:
-        """Return the vector unless it is of another model, as in an old journal."""
-        return vector if vector is not None and vector.size == self._none.size else None
+        """Return the vector unless it is of another model, as in an old journal, or no numbers."""
+        if vector is None or vector.size != self._none.size or not np.isfinite(vector).all():
+            return None
+        return vector
 
 
 def block_sizes(dimension: int, anchor_groups: int) -> dict[str, int]:

@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from agent_sidecar.domain.ngrams import BITS
 from agent_sidecar.domain.score_context import BEFORE, Floats, Heard, block_sizes
 
 # the vectors that labels are told by, and the familiar opinion beside words and cues
@@ -23,7 +24,7 @@ SIDE_SHARPNESS = 8.0
 # what the first opinion counts at least: a call that begins far off may still come to the matter
 FAMILIAR_LEAST = 0.25
 # what is remembered of the earlier judgements: share kept per line, lines of doubt, weight
-MEMORY_KEPT, MEMORY_DOUBT, MEMORY_WEIGHT = 0.8, 2.0, 0.3
+MEMORY_KEPT, MEMORY_DOUBT, MEMORY_WEIGHT = 0.8, 2.0, 0.6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,6 +73,30 @@ class ScoreModel:
         """Return the model of what `arrays` gave, in any float type. Raises KeyError."""
         found = {name: np.asarray(arrays[name], np.float32) for name in ARRAYS}
         return cls(group_names=group_names, **found)
+
+    def shapes(self, dimension: int) -> dict[str, tuple[int, ...]]:
+        """Return the shape that each array must have for vectors of this dimension."""
+        groups = len(self.group_names)
+        row = (sum(block_sizes(dimension, groups).values()),)
+        sources, anchors = self.topics.shape[:1], self.anchor_groups.shape[:1]
+        labels = self.label_sides.shape[:1]
+        return {
+            "topics": (*sources, dimension),
+            "familiar": (*sources, 2),
+            "anchors": (*anchors, dimension),
+            "anchor_groups": anchors,
+            "group_sides": (groups,),
+            "known": row,
+            "plain": row,
+            "means": row,
+            "rarity": (1 << BITS,),
+            "words": (1 << BITS,),
+            "labels": (*labels, len(LABEL_BLOCKS) * dimension),
+            "label_starts": labels,
+            "label_sides": labels,
+            "middles": (3,),
+            "calibration": (2,),
+        }
 
     @cached_property
     def blocks(self) -> dict[str, slice]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent_sidecar.domain.ngrams import BITS, hashed
+from agent_sidecar.domain.playbook import Playbook
 from agent_sidecar.domain.types import Party, StrategyName, Vector
 
 # vectors that a line is told by: its own, the agent's last, the prospect's last, the agent's past
@@ -164,6 +165,31 @@ class StrategyModel:
         owners = found.pop("owners").astype(np.intp)
         return cls(names=names, owners=owners, words=words, **found)
 
+    def shapes(self, dimension: int) -> dict[str, tuple[int, ...]]:
+        """Return the shape that each array must have for vectors of this dimension."""
+        numbers = SENSES * dimension + PLACE
+        labels, words, topics = (
+            self.owners.shape[:1],
+            self.words.places.shape[:1],
+            self.topics.shape[1:],
+        )
+        networks, hidden = self.outer.shape[:1], self.outer.shape[1:2]
+        inside = math.prod((*networks, *hidden))
+        return {
+            "owners": labels,
+            "handicaps": (len(self.names) + 1,),
+            "places": words,
+            "rarity": words,
+            "topics": (*words, *topics),
+            "by_number": (numbers, *labels),
+            "by_word": (*words, *labels),
+            "starts": labels,
+            "inner": (numbers + math.prod(topics), inside),
+            "inner_starts": (inside,),
+            "outer": (*networks, *hidden, *labels),
+            "outer_starts": (*networks, *labels),
+        }
+
     @cached_property
     def _owned(self) -> Floats:
         return np.eye(len(self.names) + 1, dtype=np.float32)[self.owners]
@@ -177,6 +203,26 @@ class StrategyModel:
         hidden = hidden.reshape(len(self.outer), 1, -1)
         guesses = softmax((hidden @ self.outer)[:, 0] + self.outer_starts).mean(axis=0)
         return mixed(softmax(said) @ self._owned, guesses @ self._owned, self.handicaps)
+
+
+def why_not_live(model: StrategyModel | None, playbook: Playbook) -> str | None:
+    """Say why calls do without these weights; None: they use them, or there are none.
+
+    Fitted names decide alone. One that the playbook lacks cannot be hinted, followed or credited,
+    and the playbook's own would never be recognised.
+    """
+    if model is None:
+        return None
+    own = {strategy.name for strategy in playbook.strategies}
+    strange = [name for name in model.names if name not in own]
+    if not strange:
+        return None
+    return (
+        f"live calls do without the fitted strategies: {', '.join(strange)}"
+        f" {'is no strategy' if len(strange) == 1 else 'are no strategies'} of the playbook"
+        f" {playbook.name}, whose own are recognised by their wordings; only `learn score` tells"
+        " the fitted names. To use them live, name labels and strategies alike"
+    )
 
 
 _ARRAYS = tuple(

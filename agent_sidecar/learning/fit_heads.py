@@ -4,8 +4,9 @@ What is regressed is weighted so that every side of every file has the same shar
 an opinion are brought to the same spread before they are added up.
 """
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,15 @@ STRANGE_SHARE, STRANGE_STEP = 0.1, 0.1
 Places = NDArray[np.intp]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Taught:
+    """The lines of either side that an opinion is fitted on: what they are, and what they weigh."""
+
+    rows: Floats
+    truths: NDArray[np.bool_]
+    weights: Floats
+
+
 def blank_model(vectors: Mapping[str, Vector]) -> ScoreModel:
     """Return a model that knows the general statements and nothing else."""
     anchors = np.stack([vectors[text] for text in anchor_texts()])
@@ -49,38 +59,30 @@ def blank_model(vectors: Mapping[str, Vector]) -> ScoreModel:
 def fit_once(lines: Lines, blank: ScoreModel, calls: NDArray[np.bool_]) -> ScoreModel:
     """Fit everything but the calibration on the calls that are marked."""
     at = lines.sided(calls)
-    weights = lines.weights(at)
-    truths = lines.sides[at] == 1
-    rows = lines.rows[at]
+    taught = _Taught(rows=lines.rows[at], truths=lines.sides[at] == 1, weights=lines.weights(at))
     middle, shares = lines.middle(calls)
     means = np.average(lines.rows[middle], axis=0, weights=shares).astype(np.float32)
 
-    known = _opinion(blank, SENSE_BLOCKS, rows, truths, weights, SENSE, level=False)
-    known += _opinion(blank, CUE_BLOCKS, rows, truths, weights, CUE, level=True)
-    plain = _opinion(blank, ("manner",), rows, truths, weights, PLAIN_MANNER, level=True)
-    plain += _opinion(blank, ("sides",), rows, truths, weights, PLAIN_SIDES, level=True)
+    known = _opinion(blank, SENSE_BLOCKS, taught, SENSE, level=False)
+    known += _opinion(blank, CUE_BLOCKS, taught, CUE, level=True)
+    plain = _opinion(blank, ("manner",), taught, PLAIN_MANNER, level=True)
+    plain += _opinion(blank, ("sides",), taught, PLAIN_SIDES, level=True)
     topics, familiar = _topics(lines, at)
     model = replace(blank, known=known, plain=plain, means=means, topics=topics, familiar=familiar)
     model = _with_labels(model, lines, calls)
-    model = _with_words(model, lines, at, truths, weights)
+    model = _with_words(model, lines, at, taught)
     return _with_middles(model, lines, at, middle, shares)
 
 
 def _opinion(
-    blank: ScoreModel,
-    blocks: tuple[str, ...],
-    rows: Floats,
-    truths: NDArray[np.bool_],
-    weights: Floats,
-    freedom: float,
-    *,
-    level: bool,
+    blank: ScoreModel, blocks: tuple[str, ...], taught: _Taught, freedom: float, *, level: bool
 ) -> Floats:
     """Return weights for all numbers of a line, fitted on some blocks; `level`: by their spread."""
+    rows = taught.rows
     at = np.concatenate([np.arange(len(rows[0]))[blank.blocks[name]] for name in blocks])
     spread = np.maximum(rows[:, at].std(axis=0), 1e-3) if level else np.ones(len(at), np.float32)
     inside = (rows[:, at] - rows[:, at].mean(axis=0)) / spread if level else rows[:, at]
-    coefficients, _ = logistic(inside, truths, weights, freedom=freedom)
+    coefficients, _ = logistic(inside, taught.truths, taught.weights, freedom=freedom)
     found = np.zeros(len(rows[0]), np.float32)
     found[at] = coefficients / spread / max(float((inside @ coefficients).std()), 1e-6)
     return found
@@ -90,7 +92,8 @@ def _with_labels(model: ScoreModel, lines: Lines, calls: NDArray[np.bool_]) -> S
     """Fit which label a line of these calls has: all labels tell, not only those of a side."""
     inside = [at for at in np.flatnonzero(calls[lines.calls]) if lines.labels[at] is not None]
     named = [lines.labels[at] or "" for at in inside]
-    often = {name for name in named if named.count(name) >= LABEL_LINES or name in lines.side_of}
+    counts = Counter(named)
+    often = {name for name in counts if counts[name] >= LABEL_LINES or name in lines.side_of}
     kept = [(at, name) for at, name in zip(inside, named, strict=True) if name in often]
     rows = lines.rows[[at for at, _ in kept]]
     blocks = np.concatenate([rows[:, model.blocks[name]] for name in LABEL_BLOCKS], axis=1)
@@ -103,9 +106,7 @@ def _with_labels(model: ScoreModel, lines: Lines, calls: NDArray[np.bool_]) -> S
     )
 
 
-def _with_words(
-    model: ScoreModel, lines: Lines, at: Places, truths: NDArray[np.bool_], weights: Floats
-) -> ScoreModel:
+def _with_words(model: ScoreModel, lines: Lines, at: Places, taught: _Taught) -> ScoreModel:
     seen = np.zeros(1 << BITS)
     for line in at:
         seen[lines.heard[line].places] += 1
@@ -115,7 +116,7 @@ def _with_words(
         heard = lines.heard[line]
         weighted = heard.counts * rarity[heard.places]
         rows.append((heard.places, weighted / np.sqrt(np.dot(weighted, weighted))))
-    words, _ = logistic_of_words(rows, 1 << BITS, truths, weights, freedom=WORDS)
+    words, _ = logistic_of_words(rows, 1 << BITS, taught.truths, taught.weights, freedom=WORDS)
     model = replace(model, rarity=rarity, words=words.astype(np.float32))
     spread = np.std([model.word_weights(lines.heard[line]).sum() for line in at])
     return replace(model, words=(words / max(float(spread), 1e-6)).astype(np.float32))
@@ -179,9 +180,14 @@ def cross_validate(
 
 
 def deal_calls(lines: Lines, *, folds: int, seed: int) -> NDArray[np.int64]:
-    """Return the fold of every call; those that teach something are dealt out first."""
+    """Return the fold of every call; those that teach something are dealt out first.
+
+    Calls of one side are dealt one after the other: of a side that is in two calls, every fold
+    leaves one to fit on.
+    """
     order = np.random.default_rng(seed).permutation(int(lines.calls.max()) + 1)
-    teaching = np.isin(order, lines.calls[lines.sides >= 0])
+    negative, positive = (np.isin(order, lines.calls[lines.sides == side]) for side in (0, 1))
+    hand = np.select([negative & ~positive, negative, positive], [0, 1, 2], 3)
     fold = np.empty(len(order), np.int64)
-    fold[np.concatenate([order[teaching], order[~teaching]])] = np.arange(len(order)) % folds
+    fold[order[np.argsort(hand, kind="stable")]] = np.arange(len(order)) % folds
     return fold

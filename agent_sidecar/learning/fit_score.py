@@ -22,6 +22,8 @@ from agent_sidecar.learning.scored_lines import Lines, Sides, play
 
 # lines of each side, and calls, from which fitting is worth its while
 ENOUGH_LINES, ENOUGH_CALLS = 20, 5
+# calls with lines of a side: each call is judged by weights fitted without it
+ENOUGH_CALLS_OF_SIDE = 2
 # how many reasons of each side are named
 REASONS = 8
 
@@ -106,6 +108,13 @@ def check_sides(calls: Sequence[Sequence[str]], sides: Sides) -> None:
             raise FitImpossible(
                 f"{lines} {name} lines are too few to fit on: at least {ENOUGH_LINES} are needed;"
                 " give more calls or more labels"
+            )
+        within = sum(not labels.isdisjoint(call) for call in calls)
+        if within < ENOUGH_CALLS_OF_SIDE:
+            raise FitImpossible(
+                f"all {name} lines are in one call: at least {ENOUGH_CALLS_OF_SIDE} calls with such"
+                " lines are needed, since each is judged by weights fitted without it; give more"
+                " calls or more labels"
             )
     sided = sides.positive | sides.negative
     labelled = sum(not sided.isdisjoint(call) for call in calls)

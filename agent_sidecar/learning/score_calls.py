@@ -11,8 +11,10 @@ from agent_sidecar.domain import events as ev
 from agent_sidecar.domain.call import Call
 from agent_sidecar.domain.engagement import Weights
 from agent_sidecar.domain.language import Reader
-from agent_sidecar.domain.recorded import RecordedCall
+from agent_sidecar.domain.record import TranscriptSegment
+from agent_sidecar.domain.recorded import RecordedCall, SpokenSegment
 from agent_sidecar.domain.types import CallId, Party, Vector
+from agent_sidecar.errors import RecordedCallInvalid
 
 # only differences of time count; a fixed one keeps the answer the same
 STARTED_AT = datetime(2026, 1, 5, 15, 0, tzinfo=UTC)
@@ -55,20 +57,7 @@ def score_call(
         weights,
     )
     for index, segment in enumerate(recorded.segments):
-        line_id = str(index)
-        call.receive(
-            ev.LineHeard(
-                line_id=line_id,
-                at=STARTED_AT + timedelta(seconds=segment.end_s),
-                party=segment.speaker,
-                text=segment.text,
-                is_final=True,
-                source="recorded",
-            )
-        )
-        raw = vectors[segment.text].astype("<f4").tobytes()
-        call.receive(ev.LineEmbedded(line_id=line_id, vector=raw))
-        told = call.log.segments[-1]
+        told = _hear(call, index, segment, vectors[segment.text])
         yield SegmentScore(
             call_id=recorded.call_id,
             segment=index,
@@ -81,3 +70,26 @@ def score_call(
             strategy=told.strategy,
             strategy_confidence=told.strategy_confidence,
         )
+
+
+def _hear(call: Call, index: int, segment: SpokenSegment, vector: Vector) -> TranscriptSegment:
+    """Let the call hear one segment; return what it made of it."""
+    line_id = str(index)
+    call.receive(
+        ev.LineHeard(
+            line_id=line_id,
+            at=STARTED_AT + timedelta(seconds=segment.end_s),
+            party=segment.speaker,
+            text=segment.text,
+            is_final=True,
+            source="recorded",
+        )
+    )
+    call.receive(ev.LineEmbedded(line_id=line_id, vector=vector.astype("<f4").tobytes()))
+    if len(call.log.segments) != index + 1:
+        # else the score of another segment would be told as this one's
+        raise RecordedCallInvalid(
+            f"call {call.log.opened.call_id}: segment {index} became no segment of the call;"
+            " leave it out"
+        )
+    return call.log.segments[index]

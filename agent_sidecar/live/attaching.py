@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import quote
 
 import structlog
@@ -13,6 +14,11 @@ from agent_sidecar.errors import CommandRefused, CommandUncertain, LegGone
 from agent_sidecar.ports import CallControl
 
 log = structlog.get_logger()
+
+
+class _Stop(Protocol):
+    def __call__(self, leg_id: LegId, *, command_id: CommandId) -> Awaitable[None]: ...
+
 
 RETRY_PAUSE_S = 0.5
 _NO_ACCOUNT = "no Telnyx account is set: set SIDECAR_TELNYX_API_KEY, or attach passively"
@@ -103,18 +109,26 @@ class Attacher:
 
     async def stop(self, leg_id: LegId) -> None:
         """Stop both; a leg that is gone needs no stopping."""
-        if self.control is None:
-            return
-        for stop in (self.control.stop_stream, self.control.stop_transcription):
-            try:
-                await stop(leg_id, command_id=new_command())
-            except (CommandRefused, CommandUncertain) as exc:
-                log.info("stop_not_confirmed", error=str(exc))
+        if self.control is not None:
+            await _stop(self.control.stop_stream, leg_id)
+            await _stop(self.control.stop_transcription, leg_id)
+
+    async def stop_agent_leg(self, leg_id: LegId) -> None:
+        """Stop what `start_agent_leg` started."""
+        if self.control is not None and self._transcribes_each_leg:
+            await _stop(self.control.stop_transcription, leg_id)
 
 
 def new_command() -> CommandId:
     """Return the id of a command that was just decided."""
     return CommandId(str(uuid.uuid4()))
+
+
+async def _stop(stop: _Stop, leg_id: LegId) -> None:
+    try:
+        await stop(leg_id, command_id=new_command())
+    except (CommandRefused, CommandUncertain) as exc:
+        log.info("stop_not_confirmed", error=str(exc))
 
 
 async def _because(reason: str) -> Problem:

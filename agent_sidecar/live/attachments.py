@@ -1,7 +1,7 @@
 """Attaching to calls: opened when new, listened to, told when there is no such call."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -59,19 +59,23 @@ class Attachments:
         token, text_only = new_token(), None
         call = self._directory.find(leg_id)
         is_new = call is None
+        kept: list[Awaitable[object]] = []
+        self._legs.check(request.legs, leg_id, call)
         if call is None:
             text_only = self._parts.admission.admit()
-            call, kept = self._parts.open_call(leg_id, request, token)
-            # lines that are acknowledged later must find their call after a crash
-            await asyncio.shield(kept)
+            call, opening = self._parts.open_call(leg_id, request, token)
+            kept.append(opening)
         elif is_identified(request.lead) and not is_identified(call.call.log.lead):
-            await asyncio.shield(call.feed(ev.LeadKnown(at=call.now(), lead=request.lead)))
+            kept.append(call.feed(ev.LeadKnown(at=call.now(), lead=request.lead)))
             call.find_lead()
+        # at once: whose they are must stand before anybody else takes them for another's
+        for party, other in request.legs.items():
+            kept.append(self._legs.attach(other, party, call, None)[1])
+        # lines that are acknowledged later must find their call after a crash
+        await asyncio.shield(asyncio.gather(*kept))
         self._tokens.grant(
             key_of(token), now=self._parts.clock.now(), request=None, call_id=call.call_id
         )
-        for party, other in request.legs.items():
-            await asyncio.shield(self._legs.attach(other, party, call, None)[1])
         started = Started()
         if not call.call.log.opened.passive:
             started = await self._parts.attacher.start(leg_id, token, text_only=text_only)
@@ -84,23 +88,45 @@ class Attachments:
     async def _attach_other(self, leg_id: LegId, role: Party, request: AttachRequest) -> Attached:
         """Let another leg join its call."""
         call, kept = self._legs.attach(leg_id, role, None, request.call)
+        if role == "agent":
+            # below, where what fails is answered, and not by the task that its joining has begun
+            call.transcribed.add(leg_id)
         await asyncio.shield(kept)
         token, started = self.new_token(call), Started()
         if role == "agent" and not call.call.log.opened.passive:
-            started = await self._parts.attacher.start_agent_leg(leg_id)
+            started = await self._start_agent(call, leg_id)
             if started.gone is not None:
                 call.feed(ev.LegLeft(at=call.now(), leg_id=leg_id, cause="gone"))
                 raise _gone(started.gone)
         return self._attached(call, leg_id, token, started)
 
     async def transcribe_agent(self, leg_id: LegId) -> None:
-        """Transcribe an agent's leg that has just been answered, where that is needed."""
+        """Transcribe an agent's leg that is answered, where that is needed and was not done."""
         call, party = self._directory.owner(leg_id) or (None, None)
         if call is None or party != "agent" or call.call.log.opened.passive:
             return
-        started = await self._parts.attacher.start_agent_leg(leg_id)
+        if leg_id in call.transcribed:
+            return
+        started = await self._start_agent(call, leg_id)
         for problem in started.problems:
             log.warning("agent_not_transcribed", call_id=call.call_id, reason=problem.text)
+
+    async def stop(self, call: LiveCall) -> None:
+        """Stop what was started on the legs of a call."""
+        if call.call.log.opened.passive:
+            return
+        if call.leg_id is not None:
+            await self._parts.attacher.stop(call.leg_id)
+        if (agent_s := call.call.log.leg_of("agent")) is not None:
+            await self._parts.attacher.stop_agent_leg(agent_s.leg_id)
+
+    async def _start_agent(self, call: LiveCall, leg_id: LegId) -> Started:
+        call.transcribed.add(leg_id)
+        started = await self._parts.attacher.start_agent_leg(leg_id)
+        if started.problems:
+            # it may have rung still: then it is tried again when it is answered
+            call.transcribed.discard(leg_id)
+        return started
 
     async def _end(self, call: LiveCall, gone: LegGone, *, is_new: bool) -> NoReturn:
         """Say that there is no such call; one that nobody was heard in leaves no record."""

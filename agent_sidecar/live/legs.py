@@ -6,7 +6,7 @@ with a human agent the session that the legs of one call share, or the leg it wa
 Nothing else: a leg of which none of this is known stays a stranger's.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 import structlog
@@ -35,11 +35,14 @@ class Legs:
         strangers: Strangers,
         tokens: Tokens,
         closer_number: str | None,
+        on_agent: Callable[[LegId], None],
     ) -> None:
+        """`on_agent` is told of each answered leg of an agent's that joins."""
         self._directory = directory
         self._strangers = strangers
         self._tokens = tokens
         self._closer_number = closer_number
+        self._on_agent = on_agent
 
     def join(self, leg: Leg, call: LiveCall, *, answered: bool) -> Awaitable[None]:
         """Say whose leg it is, and that it belongs to this call."""
@@ -52,7 +55,22 @@ class Legs:
             )
         self._directory.bind(leg.leg_id, call, leg.party)
         log.info("leg_joined", call_id=call.call_id, role=leg.party)
-        return call.feed(ev.LegJoined(at=call.now(), leg=leg, answered=answered))
+        kept = call.feed(ev.LegJoined(at=call.now(), leg=leg, answered=answered))
+        if answered and leg.party == "agent":
+            self._on_agent(leg.leg_id)
+        return kept
+
+    def check(self, legs: Mapping[Party, LegId], prospect: LegId, call: LiveCall | None) -> None:
+        """Raise `RequestInvalid` where a call (None: a new one) cannot have one of these legs."""
+        for role, leg_id in legs.items():
+            owner = self._directory.owner(leg_id)
+            is_other_s = owner is not None and (owner[0] is not call or owner[1] == "prospect")
+            if leg_id == prospect or is_other_s:
+                raise RequestInvalid(
+                    f"the {role}'s leg is this prospect's own, or of another call",
+                    field=f"legs.{role}",
+                    what_to_do="name another leg, or leave it out",
+                )
 
     def attach(
         self, leg_id: LegId, role: Party, call: LiveCall | None, name: str | None
@@ -126,10 +144,10 @@ class Legs:
         call.feed(ev.LegJoined(at=call.now(), leg=leg, answered=False))
         self.adopt_session(session)
 
-    def of_stream(self, token: str, start: StreamStart) -> LiveCall | None:
-        """Return the call that an unknown leg joins by its media stream; None: a call of its own.
+    def of_stream(self, token: str, start: StreamStart) -> tuple[LiveCall, Leg] | None:
+        """Return the call that an unknown leg may join by its media stream, and as whose.
 
-        Only with a token that opens that call, and only as whom the token or the session tells.
+        None: a call of its own. Whether the token opens that call is still to be asked.
         """
         request, bound = self._tokens.request_of(token), self._tokens.call_of(token)
         call = self._directory.in_session(start.call_session_id)
@@ -143,8 +161,7 @@ class Legs:
         if role in (None, "prospect"):
             return None
         leg = Leg(leg_id=start.leg_id, party=role, call_session_id=start.call_session_id)
-        self.join(leg, call, answered=True)
-        return call
+        return call, leg
 
 
 def names_another(request: AttachRequest | None) -> bool:

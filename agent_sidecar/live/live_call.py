@@ -36,6 +36,7 @@ from agent_sidecar.live.messages import (
 )
 from agent_sidecar.live.streams import Streams
 from agent_sidecar.live.views import live_view
+from agent_sidecar.telemetry import Metrics
 
 log = structlog.get_logger()
 
@@ -71,6 +72,8 @@ class LiveCall:
         self.touched_at = parts.clock.now()
         self.recorded = asyncio.Event()
         self.attempts = Attempts()
+        # the agent's legs that were commanded to be transcribed, each once
+        self.transcribed: set[LegId] = set()
         self._parts = parts
         self._new_transfer = start_transfer
         self._mend = mend
@@ -88,6 +91,8 @@ class LiveCall:
         # loop time at which the text of each line came in that is not understood yet
         self._heard_at: dict[str, float] = {}
         self._was_heard = False
+        # what it was told to lack last
+        self._lacks: tuple[str, ...] = ()
         # that of the line understood last: its hint's deadline counts from there
         self._since = 0.0
 
@@ -100,6 +105,11 @@ class LiveCall:
         """The prospect's leg."""
         leg = self.call.log.prospect_leg
         return leg.leg_id if leg else None
+
+    @property
+    def metrics(self) -> Metrics:
+        """Where what comes of its streams is counted."""
+        return self._parts.metrics
 
     @property
     def is_ending(self) -> bool:
@@ -202,6 +212,16 @@ class LiveCall:
         self._over.set()
         await self._parts.journal.discard(self.call_id)
         self._tell("ended", reason=reason)
+
+    def tell_unheard(self, leg_id: LegId, frames: int) -> None:
+        """Note that a leg's stream ended, and nobody had said that the leg was answered."""
+        self._parts.metrics.count("media_frames_unheard", "never_answered", amount=frames)
+        log.warning(
+            "leg_never_answered",
+            leg_id=leg_id,
+            frames=frames,
+            what_to_do="if people talked on it, see to it that its call.answered webhook comes",
+        )
 
     def _keep(self, event: ev.CallEvent) -> Awaitable[None]:
         if isinstance(event, ev.LineHeard) and not event.is_final:
@@ -337,14 +357,16 @@ class LiveCall:
         self._tell("recorded", final_status=record.outcome.final_status)
 
     def _tell_degraded(self, effect: ev.PublishDegraded) -> None:
-        if effect.lacks:
+        new = [lack for lack in effect.lacks if lack not in self._lacks]
+        self._lacks = effect.lacks
+        if new:
             log.warning(
                 "call_degraded",
                 lacks=effect.lacks,
                 reason=effect.reason,
                 what_to_do="look at the leg's streaming and transcription; scoring goes on without",
             )
-        for lack in effect.lacks:
+        for lack in new:
             self._parts.metrics.count("calls_degraded", lack)
         state = "degraded" if effect.lacks else "recovered"
         self._tell(state, degraded=effect.lacks, reason=effect.reason)

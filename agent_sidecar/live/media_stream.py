@@ -93,7 +93,9 @@ class MediaStream:
         if self._listener is None:
             return None
         for party in ("prospect", "agent", "closer"):
-            self.end_speech(party)
+            # a word between must not cut what goes on on the other track
+            if (party == self.own_party) == (track == "inbound"):
+                self.end_speech(party)
         needed_s = SHORTEST * len(text.split()) / WORDS_PER_S
         said = self._said[track]
         for place, (start_s, end_s) in reversed(list(enumerate(said))):
@@ -125,6 +127,11 @@ class MediaStream:
                 masked_s=round(ears.masked_s, 3),
                 echo_s=round(ears.echo_s, 3),
             )
+            for fault, frames in ears.faults.items():
+                if frames:
+                    self._call.metrics.count("media_frames_faulty", fault, amount=frames)
+        elif self._early_frames:
+            self._call.tell_unheard(self._leg_id, self._early_frames)
         self._is_over = True
         self._listener = None
         self._call.feed(ended)
@@ -150,6 +157,7 @@ class MediaStream:
             start_s=self._call.call.log.seconds(self._call.now()),
             parties=parties,
             phase=_random.random(),
+            dialogue=self._call.streams.dialogue(self._leg_id),
         )
         return self._listener
 

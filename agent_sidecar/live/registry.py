@@ -14,7 +14,7 @@ from agent_sidecar.domain.engagement import Weights
 from agent_sidecar.domain.language import Reader
 from agent_sidecar.domain.media import StreamStart
 from agent_sidecar.domain.record import FinalStatus
-from agent_sidecar.domain.types import AgentKind, CallId, Lead, Leg, LegId, Track
+from agent_sidecar.domain.types import AgentKind, CallId, Lead, LegId, Track
 from agent_sidecar.errors import CallEnded, CallUnknown, TokenInvalid
 from agent_sidecar.live.admission import Admission
 from agent_sidecar.live.attaching import Attacher
@@ -30,7 +30,7 @@ from agent_sidecar.live.mending import Mender
 from agent_sidecar.live.messages import call_message
 from agent_sidecar.live.requests import Attached, AttachRequest, StreamGrant
 from agent_sidecar.live.routing import PROSPECT_STATE, ROLE_STATE
-from agent_sidecar.live.strangers import Strangers, is_identified, lead_of, our_number
+from agent_sidecar.live.strangers import Strangers, is_identified, lead_of, our_number, prospect_s
 from agent_sidecar.live.telling import Teller, alone
 from agent_sidecar.live.tokens import Tokens, key_of, new_token
 from agent_sidecar.live.transfer import CLIENT_STATE, Transfer, TransferParts
@@ -73,7 +73,11 @@ class Registry:
         self._tokens = Tokens()
         self._strangers = Strangers()
         self._legs = Legs(
-            self._directory, self._strangers, self._tokens, parts.transfer.closer.number
+            self._directory,
+            self._strangers,
+            self._tokens,
+            parts.transfer.closer.number,
+            on_agent=self._transcribe,
         )
         self._teller = Teller(
             self._directory,
@@ -138,8 +142,7 @@ class Registry:
         call = self.find(name)
         if call is None:
             raise CallUnknown(f"no live call {name!r} here")
-        if call.leg_id is not None and not call.call.log.opened.passive:
-            await self._parts.attacher.stop(call.leg_id)
+        await self._attachments.stop(call)
         call.wrap_up("detached", grace_s=self._parts.call.late_lines_s)
 
     def new_stream(self, request: AttachRequest) -> StreamGrant:
@@ -157,9 +160,9 @@ class Registry:
     def admit(self, token: str | None, start: StreamStart) -> MediaStream:
         """Let a media stream in; a newer one of the same call takes over. Raises `TokenInvalid`."""
         token = token or start.custom_parameters.get("token")
-        call = self.find(start.leg_id)
-        if call is None and token is not None:
-            call = self._legs.of_stream(token, start)
+        call, joining = self.find(start.leg_id), None
+        if call is None and token and (found := self._legs.of_stream(token, start)):
+            call, joining = found
         if token is None or not self._tokens.opens(
             token, call.call_id if call else None, self._now()
         ):
@@ -173,6 +176,8 @@ class Registry:
                 raise TokenInvalid("the prospect's leg of this call is not known here yet")
             request = request or AttachRequest(lead=Lead(), agent=None)
             call, _ = self._open(start.leg_id, request, token, start)
+        if joining is not None:
+            self._legs.join(joining, call, answered=True)
         self._tokens.bind(token, call.call_id)
         self._legs.learn_session(call, start)
         if (old := call.streams.of(start.leg_id)) is not None:
@@ -206,14 +211,12 @@ class Registry:
 
     def receive(self, event: TelephonyEvent, webhook: ReceivedWebhook) -> Awaitable[None]:
         """Tell the event's call now; what is returned ends when everything of it is on disk."""
-        was_answered = self._is_answered(event.leg_id)
         kept = self._teller.receive(event, webhook)
         if self._is_to_attach(event) and event.leg_id is not None:
             work = alone(self._auto_attach(event.leg_id))
             self._parts.tasks.create_task(work, name=f"attach:{event.leg_id}")
-        elif event.leg_id is not None and not was_answered and event.kind == "answered":
-            work = alone(self._attachments.transcribe_agent(event.leg_id))
-            self._parts.tasks.create_task(work, name=f"transcribe:{event.leg_id}")
+        elif event.leg_id is not None and event.kind == "answered":
+            self._transcribe(event.leg_id)
         return kept
 
     async def post_outcome(
@@ -233,11 +236,11 @@ class Registry:
         found = await self.finished(name)
         return found or {}
 
-    def _is_answered(self, leg_id: LegId | None) -> bool:
-        owner = None if leg_id is None else self._directory.owner(leg_id)
-        if owner is None or leg_id is None:
-            return False
-        return not owner[0].call.log.voices.is_ringing(leg_id)
+    def _transcribe(self, leg_id: LegId) -> None:
+        async def work() -> None:
+            await alone(self._attachments.transcribe_agent(leg_id))
+
+        self._parts.tasks.create_task(work(), name=f"transcribe:{leg_id}")
 
     def _is_to_attach(self, event: TelephonyEvent) -> bool:
         """Say whether this is a prospect's leg that was answered and nobody announced."""
@@ -279,13 +282,7 @@ class Registry:
         call = self._new(opened)
         kept = [call.feed(opened)]
         self._directory.bind(leg_id, call, "prospect")
-        session = seen.call_session_id if seen else start.call_session_id if start else None
-        leg = Leg(
-            leg_id=leg_id,
-            party="prospect",
-            call_leg_id=seen.call_leg_id if seen else None,
-            call_session_id=session,
-        )
+        leg = prospect_s(leg_id, seen, start)
         answered = seen is None or seen.kind == "answered"
         kept.append(call.feed(ev.LegJoined(at=at, leg=leg, answered=answered)))
         opening = asyncio.gather(*kept)
@@ -294,7 +291,7 @@ class Registry:
             call.find_lead()
         self._own(call)
         self._publish_open(call)
-        self._legs.adopt_session(session)
+        self._legs.adopt_session(leg.call_session_id)
         return call, opening
 
     def _new(self, opened: ev.CallOpened) -> LiveCall:

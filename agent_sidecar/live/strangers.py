@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from agent_sidecar.domain.media import StreamStart
-from agent_sidecar.domain.types import Lead, LegId
+from agent_sidecar.domain.types import Lead, Leg, LegId
 from agent_sidecar.ports import TelephonyEvent
 
 MOST = 2000
@@ -63,6 +63,13 @@ def our_number(seen: TelephonyEvent | None, start: StreamStart | None) -> str | 
     if seen is not None:
         return seen.to if seen.direction == "incoming" else seen.from_
     return start.from_ if start is not None else None
+
+
+def prospect_s(leg_id: LegId, seen: TelephonyEvent | None, start: StreamStart | None) -> Leg:
+    """Return the leg that a new call begins with."""
+    session = seen.call_session_id if seen else start.call_session_id if start else None
+    call_leg_id = seen.call_leg_id if seen else None
+    return Leg(leg_id=leg_id, party="prospect", call_leg_id=call_leg_id, call_session_id=session)
 
 
 def _together(event: TelephonyEvent, known: TelephonyEvent | None) -> TelephonyEvent:

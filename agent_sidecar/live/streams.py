@@ -1,6 +1,9 @@
 """The media streams of one call: the newest of each leg."""
 
+from collections import defaultdict
+
 from agent_sidecar.domain import events as ev
+from agent_sidecar.domain.dialogue import Dialogue
 from agent_sidecar.domain.types import LegId, Party
 from agent_sidecar.live.call_parts import HeardStream
 
@@ -13,6 +16,8 @@ class Streams:
 
     def __init__(self) -> None:
         self._newest: dict[LegId, HeardStream] = {}
+        # of each leg: both voices are heard on every one, and would count twice in one for all
+        self._dialogues: defaultdict[LegId, Dialogue] = defaultdict(Dialogue)
 
     @property
     def any_open(self) -> bool:
@@ -26,6 +31,10 @@ class Streams:
     def of(self, leg_id: LegId) -> HeardStream | None:
         """Return the newest stream of a leg."""
         return self._newest.get(leg_id)
+
+    def dialogue(self, leg_id: LegId) -> Dialogue:
+        """Return what is known of the voices on a leg; it outlives the leg's streams."""
+        return self._dialogues[leg_id]
 
     def hears(self, party: Party) -> bool:
         """Say whether a party is heard on his own leg, and need not be through another."""

@@ -14,6 +14,7 @@ import structlog
 from agent_sidecar.domain.types import CallId, LegId
 from agent_sidecar.errors import CommandRefused, CommandUncertain
 from agent_sidecar.live.live_call import LiveCall
+from agent_sidecar.live.telling import alone
 from agent_sidecar.ports import CallControl, Clock
 
 log = structlog.get_logger()
@@ -57,7 +58,7 @@ class Vigil:
         live = {call.call_id for call in calls}
         self._asked = {call_id: asked for call_id, asked in self._asked.items() if call_id in live}
         for call in [call for call in calls if self._is_due(call)][:MOST_AT_ONCE]:
-            await self._ask_after(call)
+            await alone(self._ask_after(call))
 
     def _is_due(self, call: LiveCall) -> bool:
         # a call that is only played is as long as its file

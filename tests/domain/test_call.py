@@ -345,14 +345,16 @@ def test_lost_words_are_noticed_until_the_call_hangs_up():
     talk.join()
     talk.feed(ev.StreamChanged(at=at(0), kind="started"))
     talk.speech("prospect", 0.0, 20.0)
+    talk.speech("prospect", 21.0, 41.0)
     (restart,) = talk.of(ev.RestartTranscription)
     assert restart.leg_id == PROSPECT
-    talk.speech("prospect", 20.0, 40.0)
+    talk.speech("prospect", 42.0, 43.0)
     assert talk.call.lacks == ("transcript",)
-    talk.hear("prospect", "hello?", 41.0)
+    talk.hear("prospect", "hello?", 44.0)
     assert [told.lacks for told in talk.of(ev.PublishDegraded)] == [("transcript",), ()]
-    talk.leave(42.0)
-    talk.speech("prospect", 42.0, 70.0)
+    talk.leave(45.0)
+    talk.speech("prospect", 45.0, 73.0)
+    talk.speech("prospect", 74.0, 75.0)
     assert len(talk.of(ev.RestartTranscription)) == 1
 
 

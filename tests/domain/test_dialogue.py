@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from agent_sidecar.domain.dialogue import BASELINE, Baseline, Dialogue, Voice
+from agent_sidecar.domain.dialogue import BASELINE, Baseline, Dialogue
 from agent_sidecar.domain.record import Acoustics
 from agent_sidecar.domain.speech import Span, Speech
 
@@ -21,13 +21,13 @@ class Talk:
     """Two voices; what they say is told in the order in which it ended."""
 
     def __init__(self) -> None:
-        self.dialogue, self.prospect, self.agent = Dialogue(), Voice(), Voice()
+        self.dialogue = Dialogue()
 
     def by_prospect(self, said: Speech, *going_on: list[Span]) -> Acoustics:
-        return self.dialogue.describe("prospect", said, self.prospect, self.agent, going_on)
+        return self.dialogue.describe("prospect", "inbound", said, going_on)
 
     def by_agent(self, said: Speech, *going_on: list[Span]) -> Acoustics:
-        return self.dialogue.describe("agent", said, self.agent, self.prospect, going_on)
+        return self.dialogue.describe("agent", "outbound", said, going_on)
 
 
 def test_an_answer_is_as_late_as_the_silence_and_its_own_pauses_count_as_pauses():

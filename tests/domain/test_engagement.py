@@ -204,3 +204,12 @@ def test_every_score_is_between_0_and_100_and_is_the_sum_of_its_parts(weights, l
         assert 0.0 <= scored.call <= 100.0
         told = NEUTRAL + sum(part.points for part in scored.parts)
         assert scored.value == pytest.approx(told, abs=0.06)
+
+
+def test_a_no_that_goes_along_counts_beside_what_was_fitted():
+    weights = Weights(score=a_model())
+    plain, along = (
+        EngagementMeter(weights).score(said(text)) for text in ("fine by me", "no problem")
+    )
+    assert along.value - plain.value > 20.0
+    assert "a “no” that goes along" in [part.why for part in along.parts]

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_sidecar.domain.features import _vertex, magnitudes, pitches_hz, semitones
+from agent_sidecar.domain.features import SIZE, WINDOW, _vertex, magnitudes, pitches_hz, semitones
 from agent_sidecar.domain.types import Samples
 
 RATE_HZ = 8000
@@ -21,6 +21,14 @@ def tone(pitch: float, *, seconds: float = 0.2, tilt: float = 1.0, phase: float 
     for n in range(1, int(3400 / pitch) + 1):
         wave += np.sin(2 * np.pi * n * pitch * t + phase * n * n) / n**tilt
     return np.asarray(0.3 * wave / np.abs(wave).max(), np.float32)
+
+
+def test_spectra_are_those_of_the_tapered_windows():
+    windows = tone(150.0).reshape(-1, WINDOW).astype(np.float64)
+    expected = np.abs(np.fft.rfft(windows * np.hanning(WINDOW), SIZE))
+    spectra = magnitudes(tone(150.0))
+    assert spectra == pytest.approx(expected, abs=1e-4)
+    assert spectra.dtype == pitches_hz(spectra).dtype == np.float32
 
 
 @settings(max_examples=50)

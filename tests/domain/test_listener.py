@@ -1,5 +1,7 @@
 from collections.abc import Sequence
+from importlib import import_module
 from itertools import chain, zip_longest
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -7,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_sidecar.domain.audio import G711, Decoder
+from agent_sidecar.domain.dialogue import Dialogue
 from agent_sidecar.domain.events import SpeechHeard
-from agent_sidecar.domain.listener import Listener
+from agent_sidecar.domain.listener import Listener, warm_up
 from agent_sidecar.domain.media import MediaFrame
 from agent_sidecar.domain.types import Party, Samples, Track
 from bench._line import echo_of, lose, music, shuffle
@@ -19,10 +22,16 @@ PARTIES: dict[Track, Party] = {"inbound": "prospect", "outbound": "agent"}
 Stretches = Sequence[tuple[float, float]]
 
 
-def a_listener(*, start_s: float = 0.0, phase: float = 0.5, encoding: str = "PCMU") -> Listener:
+def a_listener(
+    *,
+    start_s: float = 0.0,
+    phase: float = 0.5,
+    encoding: str = "PCMU",
+    dialogue: Dialogue | None = None,
+) -> Listener:
     new = G711.ulaw if encoding == "PCMU" else G711.alaw
     decoders: dict[Track, Decoder] = {"inbound": new(), "outbound": new()}
-    return Listener(decoders, start_s=start_s, parties=PARTIES, phase=phase)
+    return Listener(decoders, start_s=start_s, parties=PARTIES, phase=phase, dialogue=dialogue)
 
 
 def both(prospect: Samples, agent: Samples) -> list[MediaFrame]:
@@ -155,6 +164,43 @@ def test_after_the_bridge_the_other_voice_is_the_closer_with_a_baseline_of_his_o
     second = hear(listener, closer)
     assert [speech.party for speech in (*first, *second)] == ["agent", "closer"]
     assert second[0].acoustics.tonal_shift_st == 0.0
+
+
+def test_the_voices_of_an_earlier_stream_of_the_leg_are_known():
+    dialogue = Dialogue()
+    agent = track([(1.0, 3.0)], 6.0, pitch_hz=100.0)
+    hear(a_listener(dialogue=dialogue), both(track([(4.0, 5.0)], 6.0, pitch_hz=120.0), agent))
+    later = a_listener(start_s=10.0, dialogue=dialogue)
+    (said,) = hear(later, both(track([(1.0, 2.0)], 4.0, pitch_hz=160.0), noise(4.0)))
+    assert said.acoustics.tonal_shift_st == pytest.approx(5.0, abs=0.3)
+    assert said.acoustics.pause_s == pytest.approx(6.0, abs=0.15)
+    assert said.acoustics.response_latency_s is None
+    assert said.acoustics.talk_ratio == pytest.approx(0.5, abs=0.05)
+
+
+def test_what_was_wrong_with_frames_is_counted_by_its_kind():
+    listener = a_listener()
+    arriving = list(frames("inbound", track([(0.5, 1.0)], 2.0)))
+    late, again = arriving[20], arriving[50]
+    arriving[60:60] = [late, again]
+    del arriving[20]
+    hear(listener, [*arriving[:80], *arriving[81:83], arriving[82], *arriving[83:]])
+    assert listener.faults == {"lost": 2, "late": 2, "repeated": 1, "garbled": 0}
+    assert listener.frames_lost == 2
+
+
+@pytest.mark.parametrize(
+    "step", ["listener.conceal", "segmenter.magnitudes", "segmenter.pitches_hz", "echo._leaked"]
+)
+def test_all_that_measures_is_tried_before_the_first_call(
+    step: str, monkeypatch: pytest.MonkeyPatch
+):
+    place = f"agent_sidecar.domain.{step}"
+    module, name = place.rsplit(".", 1)
+    spy = Mock(wraps=getattr(import_module(module), name))
+    monkeypatch.setattr(place, spy)
+    warm_up()
+    assert spy.called
 
 
 def test_a_track_that_begins_later_is_put_where_it_belongs():

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_sidecar.domain.mood import LEANING, MOOD, UNDECIDED, Leaning, sentiment
+from agent_sidecar.domain.mood import LEANING, MOOD, UNDECIDED, Leaning, says_yes_with_no, sentiment
 from agent_sidecar.domain.mood_words import COLD_LINES, MOOD_IDIOMS, WARM_LINES
 from agent_sidecar.domain.words import NEGATORS, plain_words
 
@@ -149,3 +149,19 @@ def test_what_is_no_vector_of_this_model_leans_nowhere(vector):
 
 def test_without_the_vectors_of_both_sides_nothing_leans():
     assert Leaning({WARM_LINES[0]: AXES[0]}).of(AXES[0]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "goes_along"),
+    [
+        ("No problem, that works for me.", True),
+        ("not bad at all", True),
+        ("why not?", True),
+        ("sounds good", False),
+        ("no, not for me", False),
+        ("why not just stop calling", False),
+        ("", False),
+    ],
+)
+def test_a_no_may_go_along(text, goes_along):
+    assert says_yes_with_no(text) is goes_along

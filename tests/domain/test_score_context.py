@@ -45,6 +45,17 @@ def test_lines_without_a_vector_of_this_model_are_heard_by_their_words_alone():
     assert heard.place[0] == pytest.approx(2 / 40)
 
 
+def test_a_vector_of_no_numbers_counts_as_none():
+    talk = Conversation(DIMENSION)
+    talk.hear_agent(np.full(DIMENSION, np.nan, np.float32))
+    heard = talk.hear_prospect("yes", ALONG)
+    assert heard.talk.tolist() == ALONG.tolist()
+    assert not heard.agent.any()
+    endless = talk.hear_prospect("yes", np.full(DIMENSION, np.inf, np.float32))
+    assert not endless.has_vector
+    assert endless.talk.tolist() == ALONG.tolist()
+
+
 def test_the_past_is_what_was_said_before_and_nothing_after():
     heard = [Conversation(DIMENSION) for _ in range(2)]
     first = [talk.hear_prospect("same", ALONG) for talk in heard]

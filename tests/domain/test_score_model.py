@@ -36,6 +36,14 @@ def test_a_model_is_its_arrays_in_any_float_type():
         ScoreModel.from_arrays(GROUPS, {"topics": model.topics})
 
 
+def test_every_array_has_the_shape_that_is_wanted():
+    model = a_model()
+    shapes = {name: array.shape for name, array in model.arrays().items()}
+    assert model.shapes(DIMENSION) == shapes
+    short = a_model(known=model.known[:10])
+    assert short.shapes(DIMENSION)["known"] == model.known.shape
+
+
 def test_the_blocks_of_a_line_lie_where_the_model_says():
     model = a_model()
     talk = Conversation(DIMENSION)

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import hypothesis.strategies as st
@@ -18,8 +19,10 @@ from agent_sidecar.domain.strategies import (
     StrategyRecogniser,
     mixed,
     softmax,
+    why_not_live,
 )
 from agent_sidecar.domain.types import Party, Vector
+from tests.domain.playbooks import PLAYBOOK
 
 DIMENSION, LABELS, HIDDEN, NETWORKS, TOPICS = 4, 5, 3, 2, 2
 NUMBERS = SENSES * DIMENSION + PLACE
@@ -160,3 +163,22 @@ def test_a_missing_array_is_named():
     del arrays["outer"]
     with pytest.raises(KeyError, match="outer"):
         StrategyModel.from_arrays(MODEL.names, arrays)
+
+
+def test_every_array_has_the_shape_that_is_wanted():
+    shapes = {name: array.shape for name, array in MODEL.arrays().items()}
+    assert MODEL.shapes(DIMENSION) == shapes
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (("reframe", "story"), None),
+        (("reframe", "tell-own-story"), "tell-own-story is no strategy of the playbook small"),
+        (("a", "b"), "a, b are no strategies of the playbook small"),
+    ],
+)
+def test_calls_use_weights_only_for_the_playbook_s_own_strategies(names, says):
+    why = why_not_live(replace(MODEL, names=names), PLAYBOOK)
+    assert why is None if says is None else says in (why or "")
+    assert why_not_live(None, PLAYBOOK) is None

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_sidecar.domain.types import Leg, LegId, Party, Track
+from agent_sidecar.domain.types import AgentKind, Leg, LegId, Party, Track
 from agent_sidecar.domain.voices import Voices
 from tests.domain.playbooks import at
 
@@ -10,9 +10,9 @@ PROSPECT, AGENT, CLOSER = LegId("leg:prospect"), LegId("leg:agent"), LegId("leg:
 LEGS: dict[LegId, Party] = {PROSPECT: "prospect", AGENT: "agent", CLOSER: "closer"}
 
 
-def voices(*legs: LegId) -> Voices:
+def voices(*legs: LegId, agent: AgentKind = "assistant") -> Voices:
     """Return the voices of a call whose legs (all where none is named) are answered."""
-    made = Voices({})
+    made = Voices({}, agent)
     for leg_id in legs or LEGS:
         made.join(Leg(leg_id=leg_id, party=LEGS[leg_id]), at(0), answered=True)
     return made
@@ -114,9 +114,45 @@ def test_a_bridge_of_anybody_else_changes_nothing(ends: tuple[LegId, LegId | Non
     assert now(made) == "agent"
 
 
+@pytest.mark.parametrize("order", [(AGENT, CLOSER), (CLOSER, AGENT)])
+def test_a_human_s_talk_with_the_closer_gives_him_nobody_where_no_bridge_names_its_ends(
+    order: tuple[LegId, LegId],
+):
+    made = voices(agent="human")
+    for second, ends in ((0, (PROSPECT, AGENT)), (10, order), (20, (PROSPECT, AGENT))):
+        for leg_id in ends:
+            made.bridge(at(second), leg_id, None)
+    assert {made.other_at(at(second)) for second in range(30)} == {"agent"}
+
+
+@pytest.mark.parametrize("order", [(PROSPECT, CLOSER), (CLOSER, PROSPECT)])
+def test_a_human_s_closer_has_the_prospect_once_both_legs_told_of_a_bridge(
+    order: tuple[LegId, LegId],
+):
+    made = voices(agent="human")
+    for second, ends in ((10, (AGENT, CLOSER)), (20, order), (40, (AGENT, PROSPECT))):
+        for place, leg_id in enumerate(ends):
+            made.bridge(at(second + 0.1 * place), leg_id, None)
+    assert [made.other_at(at(s)) for s in (15, 20, 39, 41)] == [
+        "agent",
+        "closer",
+        "closer",
+        "agent",
+    ]
+
+
+def test_a_human_s_closer_needs_no_second_bridge_where_the_first_names_the_prospect():
+    made = voices(agent="human")
+    made.bridge(at(5), CLOSER, LegId("leg:unknown"))
+    made.bridge(at(5), LegId("leg:unknown"), None)
+    assert now(made) == "agent"
+    made.bridge(at(10), CLOSER, PROSPECT)
+    assert now(made) == "closer"
+
+
 def test_a_leg_rings_until_there_is_proof_that_somebody_took_it():
     legs: dict[LegId, Leg] = {}
-    made = Voices(legs)
+    made = Voices(legs, "human")
     for leg_id, party in LEGS.items():
         made.join(Leg(leg_id=leg_id, party=party), at(0), answered=False)
         assert made.is_ringing(leg_id)
@@ -135,7 +171,7 @@ def test_a_leg_rings_until_there_is_proof_that_somebody_took_it():
 
 def test_what_is_known_of_a_leg_is_completed_and_never_forgotten():
     legs: dict[LegId, Leg] = {}
-    made = Voices(legs)
+    made = Voices(legs, "human")
     first = Leg(leg_id=AGENT, party="agent", call_leg_id="l", call_session_id="s")
     made.join(first, at(1), answered=False)
     made.leave(at(9), AGENT)

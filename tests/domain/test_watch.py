@@ -1,6 +1,7 @@
 from datetime import datetime
 
 from agent_sidecar.domain import events as ev
+from agent_sidecar.domain.lines import LINE_GRACE_S
 from agent_sidecar.domain.record import Acoustics
 from agent_sidecar.domain.types import Leg, LegId, Party
 from agent_sidecar.domain.watch import MOST_RESTARTS, Watch
@@ -23,6 +24,11 @@ class Ears:
         sound = Acoustics(talk_s=to_s - from_s if talk_s is None else talk_s)
         heard = ev.SpeechHeard(party=party, start_s=from_s, end_s=to_s, acoustics=sound)
         return list(self.watch.hear_speech(heard, at(to_s)))
+
+    def speak_in_vain(self, party: Party, from_s: float, to_s: float):
+        """Speak, and let pass the time in which words of it may come."""
+        self.speak(party, from_s, to_s)
+        return self.speak("closer", to_s + LINE_GRACE_S - 0.2, to_s + LINE_GRACE_S)
 
     def say(
         self,
@@ -50,16 +56,54 @@ REASON = "the prospect spoke for 20 s and no words came"
 
 def test_speech_without_words_restarts_the_transcription_once_and_is_then_told():
     ears = Ears()
-    assert ears.speak("prospect", 0, 12) == []
+    assert ears.speak_in_vain("prospect", 0, 12) == []
     restart = ev.RestartTranscription(leg_id=PROSPECT, reason=REASON)
-    assert ears.speak("prospect", 100, 108) == [restart]
+    assert ears.speak_in_vain("prospect", 100, 108) == [restart]
     assert ears.lacks() == ()
-    assert ears.speak("prospect", 110, 129) == []
-    assert ears.speak("prospect", 130, 131) == [
+    assert ears.speak_in_vain("prospect", 120, 139) == []
+    assert ears.speak_in_vain("prospect", 150, 151) == [
         ev.PublishDegraded(lacks=("transcript",), reason=REASON)
     ]
-    assert ears.speak("prospect", 140, 175) == []
+    assert ears.speak_in_vain("prospect", 160, 195) == []
     assert ears.lacks() == ("transcript",)
+
+
+def test_a_long_answer_is_waited_for_however_often_it_is_cut():
+    ears = Ears()
+    # the transcription writes when he pauses, the segmenter cuts every 15 s
+    assert ears.speak("prospect", 0, 15) == []
+    assert ears.speak("prospect", 15, 30) == []
+    assert ears.speak("prospect", 30.5, 42) == []
+    # somebody else may speak meanwhile
+    assert ears.speak("agent", 42, 43) == []
+    ears.say("prospect", 43.5)
+    assert ears.speak_in_vain("prospect", 50, 60) == []
+
+
+def test_an_answer_is_over_when_he_begins_another():
+    ears = Ears()
+    assert ears.speak("prospect", 0, 15) == []
+    assert ears.speak("prospect", 15, 24) == []
+    assert ears.speak("prospect", 24.6, 26) == [
+        ev.RestartTranscription(leg_id=PROSPECT, reason=REASON)
+    ]
+
+
+def test_an_answer_is_over_when_others_have_spoken_for_a_while():
+    ears = Ears()
+    ears.speak("prospect", 0, 24)
+    assert ears.say("agent", 24 + LINE_GRACE_S - 0.1) == []
+    assert ears.say("agent", 24 + LINE_GRACE_S) == [
+        ev.RestartTranscription(leg_id=PROSPECT, reason=REASON)
+    ]
+
+
+def test_speech_that_is_heard_late_does_not_end_an_answer_earlier():
+    ears = Ears()
+    ears.speak("prospect", 0, 24)
+    ears.speak("prospect", 10, 12)
+    assert ears.speak("agent", 28, 29) == []
+    assert ears.speak("agent", 29, 30) != []
 
 
 def test_only_speech_counts_and_only_since_the_last_words():
@@ -70,29 +114,33 @@ def test_only_speech_counts_and_only_since_the_last_words():
     assert ears.speak("prospect", 62, 81) == []
     # somebody else's words say nothing about his
     ears.say("agent", 82, "other_leg")
-    assert ears.speak("prospect", 83, 84) != []
+    assert ears.speak("prospect", 83, 84) == []
+    assert ears.speak("prospect", 85, 86) != []
 
 
 def test_sound_without_a_measure_counts_from_end_to_end():
-    assert Ears().speak("prospect", 0, 20, talk_s=0.0) != []
+    ears = Ears()
+    ears.speak("prospect", 0, 20, talk_s=0.0)
+    assert ears.speak("prospect", 21, 22) != []
 
 
 def test_words_that_come_again_end_the_alarm():
     ears = Ears()
-    ears.speak("prospect", 0, 20)
-    ears.speak("prospect", 20, 40)
-    assert ears.say("prospect", 41) == [
+    ears.speak_in_vain("prospect", 0, 20)
+    ears.speak_in_vain("prospect", 30, 50)
+    assert ears.say("prospect", 57) == [
         ev.PublishDegraded(lacks=(), reason="words of the prospect come again")
     ]
     # and it may fall silent again
-    assert isinstance(ears.speak("prospect", 42, 62)[0], ev.RestartTranscription)
+    (again,) = ears.speak_in_vain("prospect", 62, 82)
+    assert isinstance(again, ev.RestartTranscription)
 
 
 def test_what_keeps_falling_silent_is_not_restarted_for_ever():
     ears, restarts = Ears(), 0
     for number in range(10):
         begin = 100.0 * number
-        (effect,) = ears.speak("prospect", begin, begin + 20)
+        (effect,) = ears.speak_in_vain("prospect", begin, begin + 20)
         restarts += isinstance(effect, ev.RestartTranscription)
         ears.say("prospect", begin + 30)
     assert restarts == MOST_RESTARTS
@@ -100,15 +148,15 @@ def test_what_keeps_falling_silent_is_not_restarted_for_ever():
 
 def test_others_are_watched_once_their_words_came_and_where_they_came_from():
     ears = Ears()
-    assert ears.speak("agent", 0, 60) == []
-    ears.say("agent", 60, "told")
-    assert ears.speak("agent", 61, 120) == []
-    ears.say("agent", 121, "other_leg")
-    (restart,) = ears.speak("agent", 122, 142)
+    assert ears.speak_in_vain("agent", 0, 60) == []
+    ears.say("agent", 70, "told")
+    assert ears.speak_in_vain("agent", 71, 120) == []
+    ears.say("agent", 130, "other_leg")
+    (restart,) = ears.speak_in_vain("agent", 131, 151)
     assert isinstance(restart, ev.RestartTranscription)
     assert restart.leg_id == PROSPECT
-    ears.say("agent", 143, "own_leg")
-    (restart,) = ears.speak("agent", 144, 164)
+    ears.say("agent", 160, "own_leg")
+    (restart,) = ears.speak_in_vain("agent", 161, 181)
     assert isinstance(restart, ev.RestartTranscription)
     assert restart.leg_id == AGENT
 
@@ -116,17 +164,17 @@ def test_others_are_watched_once_their_words_came_and_where_they_came_from():
 def test_both_must_be_heard_again_before_the_alarm_ends():
     ears = Ears(may_command=False)
     ears.say("agent", 0)
-    ears.speak("prospect", 0, 20)
-    ears.speak("agent", 20, 40)
-    assert ears.say("agent", 41) == []
+    ears.speak_in_vain("prospect", 0, 20)
+    ears.speak_in_vain("agent", 30, 50)
+    assert ears.say("agent", 61) == []
     assert ears.lacks() == ("transcript",)
-    assert ears.say("prospect", 42) != []
+    assert ears.say("prospect", 62) != []
     assert ears.lacks() == ()
 
 
 def test_a_call_that_is_not_ours_to_command_or_has_no_leg_is_only_told_of():
     for ears in (Ears(may_command=False), Ears(legs=())):
-        (told,) = ears.speak("prospect", 0, 20)
+        (told,) = ears.speak_in_vain("prospect", 0, 20)
         assert isinstance(told, ev.PublishDegraded)
         told_too, *more = ears.stream("failed", reason="connection_refused")
         assert isinstance(told_too, ev.PublishDegraded)

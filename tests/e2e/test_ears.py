@@ -163,7 +163,7 @@ async def test_a_transcription_that_falls_silent_is_restarted_once_and_words_com
 async def test_words_that_never_come_are_told_of_and_nothing_else_happens(
     ears: Shared, tmp_path: Path
 ):
-    said = [("prospect", "never heard", 4.0 * n, 4.0 * n + 3.5) for n in range(4)]
+    said = [("prospect", "never heard", 4.0 * n, 4.0 * n + 3.0) for n in range(4)]
     call = replace(recorded(tmp_path, "never", *said), segments=TALKED)
     rules = PlayRules(speed=5, mute_from_s=0.5)
     async with Api(ears.url) as api, Listener(api) as listener:

@@ -213,7 +213,7 @@ def test_without_the_extra_the_reason_names_it(
 ):
     monkeypatch.setitem(sys.modules, "av", None)
     codecs = Codecs(AvDecoders.load(), l16_byte_order=None)
-    with pytest.raises(CodecUnsupported, match=r"pip install 'agent-sidecar\[codecs\]', or ask"):
+    with pytest.raises(CodecUnsupported, match=r"pip install '.\[codecs\]', or ask"):
         codecs.open(MediaFormat(encoding=encoding, sample_rate_hz=rate_hz))
     for plain in ("PCMU", "PCMA", "L16"):
         codecs.open(MediaFormat(encoding=plain, sample_rate_hz=8000))()

@@ -5,26 +5,34 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import hypothesis.strategies as st
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
 from safetensors.numpy import save_file
+from structlog.testing import capture_logs
 
+from agent_sidecar import app
 from agent_sidecar.adapters import weights_file as files
 from agent_sidecar.adapters.weights_file import WeightsCard
+from agent_sidecar.adapters.yaml_playbook import read_playbook
 from agent_sidecar.cli import run as run_cli
 from agent_sidecar.commands import learn, material
 from agent_sidecar.domain.engagement import STARTING_WEIGHTS, Weights
 from agent_sidecar.domain.language import Reader, texts_to_embed
 from agent_sidecar.domain.recorded import RecordedCall, SpokenSegment
 from agent_sidecar.domain.types import Vector
-from agent_sidecar.errors import FitImpossible, WeightsInvalid
+from agent_sidecar.errors import FitImpossible, RecordedCallInvalid, WeightsInvalid
 from agent_sidecar.learning.anchors import anchor_texts
+from agent_sidecar.learning.fit_heads import deal_calls
 from agent_sidecar.learning.fit_score import ScoreFit, check_sides, fit_score
+from agent_sidecar.learning.fit_strategies import fit_strategies
 from agent_sidecar.learning.labelled import LabelledCall, LabelledLine
 from agent_sidecar.learning.regression import auc, calibrate, one_of_many
 from agent_sidecar.learning.score_calls import SegmentScore, score_call
-from agent_sidecar.learning.scored_lines import Sides
+from agent_sidecar.learning.scored_lines import Lines, Sides
+from agent_sidecar.settings import read_settings
 from tests.domain.playbooks import PLAYBOOK
 from tests.fakes import FakeEmbedder
 
@@ -156,12 +164,53 @@ class TestFit:
         [
             ([["yes"] * 19 + ["no"] * 50] * 1, "19 positive lines are too few"),
             ([["yes"] * 50 + ["no"] * 50] * 4, "4 calls with such labels are too few"),
+            ([["yes"] * 50, *[["no"] * 50] * 5], "all positive lines are in one call"),
+            ([["no"] * 50, *[["yes"] * 50] * 5], "all negative lines are in one call"),
             ([[]], "labels that are there: none"),
         ],
     )
     def test_too_little_to_fit_on_is_said(self, calls, says):
         with pytest.raises(FitImpossible, match=says):
             check_sides(calls, SIDES)
+
+    @pytest.mark.parametrize("rare", ["yes", "no"])
+    def test_a_side_in_two_calls_only_is_enough(self, rare):
+        more = [a_call(number) for number in range(60)]
+        calls = [
+            replace(call, lines=tuple(ln for ln in call.lines if number < 2 or ln.label != rare))
+            for number, call in enumerate(replace(call, lines=call.lines * 5) for call in more)
+        ]
+        (source,) = fit_score(calls[:8], SIDES, ANCHORS).sources
+        assert (source.calls, source.positive, source.negative) == (
+            (8, 20, 80) if rare == "yes" else (8, 80, 20)
+        )
+        assert source.auc is not None
+
+
+class TestDealing:
+    @given(
+        kinds=st.lists(st.sampled_from(["yes", "no", "yes no", ""]), min_size=2, max_size=12),
+        seed=st.integers(0, 9),
+        folds=st.integers(2, 6),
+    )
+    def test_of_a_side_in_two_calls_every_fold_leaves_one(self, kinds, seed, folds):
+        said = [(call, word) for call, kind in enumerate(kinds) for word in (*kind.split(), "")]
+        lines = Lines(
+            heard=[],
+            rows=np.zeros((0, 0), np.float32),
+            labels=[],
+            sides=np.array([{"yes": 1, "no": 0, "": -1}[word] for _, word in said], np.int8),
+            calls=np.array([call for call, _ in said], np.int32),
+            sources=np.zeros(len(said), np.int32),
+            side_of={},
+        )
+        fold = deal_calls(lines, folds=folds, seed=seed)
+        sizes = np.bincount(fold, minlength=folds)
+        assert sizes.max() - sizes.min() <= 1
+        for side in ("yes", "no"):
+            with_side = [call for call, kind in enumerate(kinds) if side in kind.split()]
+            if len(with_side) > 1:
+                assert len(set(fold[with_side].tolist())) > 1
 
 
 class TestMeasures:
@@ -201,6 +250,15 @@ class TestScore:
                 label = call.segments[one.segment].label or ""
                 by_label.setdefault(label, []).append(one.engagement)
         assert min(by_label["yes"]) > 50 > max(by_label["no"])
+
+    def test_a_segment_that_the_call_does_not_hear_gets_no_other_one_s_score(self, fitted):
+        call = recorded(CALLS[0])
+        silent = replace(call.segments[1], text=" ")
+        with pytest.raises(RecordedCallInvalid, match=r"a\.jsonl-0: segment 1 became no segment"):
+            scored(
+                replace(call, segments=(call.segments[0], silent, *call.segments[2:])),
+                Weights(score=fitted.model),
+            )
 
     def test_a_score_depends_on_nothing_that_comes_after_and_on_no_label(self, fitted):
         weights = Weights(score=fitted.model)
@@ -264,6 +322,34 @@ class TestFiles:
         with pytest.raises(WeightsInvalid, match="topics"):
             files.read_weights(file, model="fake", dimension=24)
 
+    @pytest.mark.parametrize(
+        ("name", "spoilt", "says"),
+        [
+            ("known", lambda array: array[:10], r"score\.known has the shape \(10,\) where \("),
+            ("labels", lambda array: array[:, :3], r"score\.labels has the shape"),
+            ("means", lambda array: array * np.nan, r"score\.means holds what is no number"),
+        ],
+    )
+    def test_arrays_that_would_fail_in_a_call_are_refused(
+        self, fitted, tmp_path, name, spoilt, says
+    ):
+        model = replace(fitted.model, **{name: spoilt(getattr(fitted.model, name))})
+        file = tmp_path / "v1.safetensors"
+        files.write_weights(file, a_card(anchor_groups=model.group_names), Weights(score=model))
+        with pytest.raises(WeightsInvalid, match=says):
+            files.read_weights(file, model="fake", dimension=24)
+
+    def test_arrays_of_strategies_are_looked_at_as_well(self, fitted, tmp_path):
+        strategies = fit_strategies(CALLS, ("asks",))
+        file = tmp_path / "v1.safetensors"
+        card = a_card(anchor_groups=fitted.model.group_names, strategies=("asks",))
+        files.write_weights(file, card, Weights(score=fitted.model, strategies=strategies))
+        assert files.read_weights(file, model="fake", dimension=24)[1].strategies is not None
+        short = replace(strategies, outer=strategies.outer[:, :-1])
+        files.write_weights(file, card, Weights(score=fitted.model, strategies=short))
+        with pytest.raises(WeightsInvalid, match=r"strategies\.inner has the shape"):
+            files.read_weights(file, model="fake", dimension=24)
+
     def test_what_is_in_use_is_named_in_the_folder_and_else_what_ships(self, tmp_path):
         assert files.current_version(tmp_path) is None
         assert files.weights_file(tmp_path) == files.DEFAULT_FILE
@@ -280,6 +366,11 @@ class TestFiles:
             files.current_version(tmp_path)
         with pytest.raises(WeightsInvalid, match="cannot be written"):
             files.use_version(tmp_path, "v1")
+
+    def test_a_version_that_is_not_text_is_said(self, tmp_path):
+        (tmp_path / "current").write_bytes(b"\xff\xfe\x00")
+        with pytest.raises(WeightsInvalid, match="is not text; write the version"):
+            files.current_version(tmp_path)
 
     def test_what_ships_fits_the_default_model_and_no_other(self, tmp_path):
         used = files.weights_in_use(tmp_path, model="all-MiniLM-L6-v2", dimension=384)
@@ -331,6 +422,7 @@ class TestCommands:
         told = json.loads(capsys.readouterr().out)
         assert Path(told["file"]).is_file()
         assert told["in_use_before"] == "default"
+        assert told["warning"] is None
         assert run_cli(("learn", "score", str(file), "--limit", "2", *command)) == 0
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert len(lines) == 24
@@ -354,6 +446,7 @@ class TestCommands:
         told = capsys.readouterr().out
         assert "AUC" in told
         assert "To go back: echo default" in told
+        assert "warning: live calls do without the fitted strategies: asks is no strategy" in told
         assert run_cli(("learn", "score", str(file), "--limit", "1", *command)) == 0
         first = json.loads(capsys.readouterr().out.splitlines()[0])
         assert first["strategy"] == "asks"
@@ -382,6 +475,31 @@ class TestCommands:
         heard = capsys.readouterr()
         assert says in heard.err.replace("\n", " ")
         assert heard.out == ""
+
+    @pytest.mark.parametrize(("name", "used"), [("asks", False), ("social-proof", True)])
+    def test_live_calls_use_fitted_strategies_only_by_the_playbook_s_names(
+        self, command, tmp_path, capsys, name, used
+    ):
+        calls = [
+            replace(
+                call,
+                lines=tuple(
+                    replace(ln, label=name) if ln.label == "asks" else ln for ln in call.lines
+                ),
+            )
+            for call in CALLS
+        ]
+        file = write_calls(tmp_path / "calls.jsonl", calls)
+        fit = ("learn", "fit", str(file), "--positive", "yes", "--negative", "no", "--json")
+        assert run_cli((*fit, "--strategies", name, *command)) == 0
+        told = json.loads(capsys.readouterr().out)
+        settings = read_settings(data_dir=tmp_path / "data")
+        embedder = OpenedEmbedder(dimension=24)
+        with capture_logs() as logs:
+            weights = app._open_weights(settings, embedder, read_playbook(None))  # type: ignore[arg-type]
+        assert (weights.version, weights.score is not None) == (told["version"], True)
+        assert (weights.strategies is not None) == used
+        assert [entry["why"] for entry in logs] == ([] if used else [told["warning"]])
 
     def test_files_of_the_same_name_are_told_by_their_paths(self):
         paths = [Path("a/x.jsonl"), Path("b/x.jsonl"), Path("c/y.jsonl")]

@@ -180,6 +180,18 @@ async def test_an_agent_s_leg_is_not_attached_as_a_call_of_its_own():
         assert roles(shell.call()) == {PROSPECT: "prospect", AGENT: "agent"}
 
 
+@pytest.mark.parametrize("legs", [{"agent": PROSPECT}, {"agent": OTHER}, {"closer": AGENT}])
+async def test_an_attach_with_wrong_legs_opens_no_call(legs: dict[Party, LegId]):
+    async with running() as shell:
+        await shell.registry.attach(OTHER, request(legs={"agent": AGENT}))
+        with pytest.raises(RequestInvalid) as refused:
+            await shell.registry.attach(PROSPECT, request(legs=legs))
+        assert refused.value.field == f"legs.{next(iter(legs))}"
+        assert [call.leg_id for call in shell.registry.live_calls()] == [OTHER]
+        assert shell.control is not None
+        assert {command.leg_id for command in shell.control.commands} == {OTHER}
+
+
 # --- by its media stream --------------------------------------------------------------------------
 
 
@@ -195,6 +207,22 @@ async def test_the_stream_of_a_human_s_own_leg_joins_the_call_of_its_session():
         for leg_id, session in ((OTHER, SESSION), (LegId("v3:x"), "another")):
             with pytest.raises(TokenInvalid):
                 shell.registry.admit(attached.token, start(leg_id, call_session_id=session))
+
+
+async def test_who_has_no_right_to_a_stream_changes_nothing_of_the_call():
+    async with running() as shell:
+        call = await a_human_s_call(shell)
+        expired = shell.registry.new_stream(request(role="agent", call=call.call_id)).token
+        shell.clock.advance(3601)
+        before = list(shell.journal.events(call.call_id))
+        for token in ("bogus", expired):
+            with pytest.raises(TokenInvalid):
+                shell.registry.admit(token, start(OTHER, call_session_id=SESSION))
+        assert roles(call) == {PROSPECT: "prospect"}
+        assert list(shell.journal.events(call.call_id)) == before
+        # so that his own leg still finds its call
+        await shell.tell("answered", AGENT, call_session_id=SESSION)
+        assert roles(call) == {PROSPECT: "prospect", AGENT: "agent"}
 
 
 async def test_a_granted_token_says_whose_leg_its_stream_is_of():
@@ -290,6 +318,7 @@ async def test_after_the_user_s_own_bridge_the_closer_s_words_are_his_until_he_l
             await shell.tell("line", leg_id, text=text, track=track)
         await asyncio.sleep(1)
         await shell.tell("bridged", CLOSER)
+        await shell.tell("bridged", PROSPECT)
         for leg_id, track, text in (
             (PROSPECT, "outbound", "hello, Kevin here"),
             (CLOSER, "inbound", "I hear you want to start"),
@@ -340,3 +369,54 @@ async def test_an_agent_s_leg_that_is_learnt_is_transcribed_too_where_that_is_ne
         assert shell.control is not None
         legs = [command.leg_id for command in shell.control.sent("start_transcription")]
         assert legs == [PROSPECT, AGENT]
+
+
+async def test_an_agent_s_leg_that_was_there_first_is_transcribed_too_where_that_is_needed():
+    async def by_attach(shell: Shell) -> None:
+        await a_human_s_call(shell, legs={"agent": AGENT})
+        await shell.tell("answered", AGENT, call_session_id=SESSION)
+
+    async def by_session(shell: Shell) -> None:
+        await shell.tell("answered", AGENT, call_session_id=SESSION)
+        await a_human_s_call(shell)
+
+    async def by_stream(shell: Shell) -> None:
+        call = await a_human_s_call(shell)
+        token = shell.registry.new_stream(request(role="agent", call=call.call_id)).token
+        shell.registry.admit(token, start(AGENT))
+
+    for come in (by_attach, by_session, by_stream):
+        async with running(Shell(transcribes_each_leg=True)) as shell:
+            await come(shell)
+            await asyncio.sleep(1)
+            assert shell.control is not None
+            legs = [command.leg_id for command in shell.control.sent("start_transcription")]
+            assert sorted(legs) == [AGENT, PROSPECT]
+            await shell.registry.detach(PROSPECT)
+            stopped = [command.leg_id for command in shell.control.sent("stop_transcription")]
+            assert stopped == [PROSPECT, AGENT]
+            assert [c.leg_id for c in shell.control.sent("stop_stream")] == [PROSPECT]
+
+
+async def test_an_agent_s_leg_that_still_rang_is_transcribed_once_it_is_answered():
+    async with running(Shell(transcribes_each_leg=True)) as shell:
+        assert shell.control is not None
+        call = await a_human_s_call(shell)
+        shell.control.refuses["start_transcription"] = CommandRefused("not answered yet")
+        await shell.registry.attach(AGENT, request(role="agent", call=call.call_id))
+        del shell.control.refuses["start_transcription"]
+        await asyncio.sleep(1)
+        tried = len(shell.control.sent("start_transcription"))
+        for _ in range(2):
+            await shell.tell("answered", AGENT, call_session_id=SESSION)
+            await asyncio.sleep(1)
+        assert len(shell.control.sent("start_transcription")) == tried + 1
+
+
+async def test_a_passive_call_s_agent_is_not_commanded():
+    async with running(Shell(transcribes_each_leg=True)) as shell:
+        await a_human_s_call(shell, legs={"agent": AGENT}, passive=True)
+        await asyncio.sleep(1)
+        await shell.registry.detach(PROSPECT)
+        assert shell.control is not None
+        assert shell.control.commands == []

@@ -1,7 +1,9 @@
 import asyncio
 from datetime import timedelta
 
+import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from agent_sidecar.domain import events as ev
 from agent_sidecar.domain.media import MediaFormat, MediaFrame
@@ -11,7 +13,7 @@ from agent_sidecar.live.media_stream import MediaStream
 from agent_sidecar.live.requests import AttachRequest
 from agent_sidecar.live.tokens import key_of
 from tests.domain.playbooks import REFRAME
-from tests.domain.sounds import ulaw
+from tests.domain.sounds import noise, ulaw, voice
 from tests.flow.shell import CLOSER, CODECS, PRICE, PROSPECT, Shell, running, start
 from tests.voiced import voiced
 
@@ -164,6 +166,61 @@ async def test_a_line_finds_the_sound_of_its_words_however_soon_it_comes():
         (segment,) = call.call.log.segments
         assert segment.acoustics is not None
         assert segment.acoustics.talk_s == pytest.approx(2.0, abs=0.3)
+
+
+async def test_a_word_between_does_not_cut_what_the_other_is_saying():
+    async with running() as shell:
+        stream = await a_stream(shell)
+        call = shell.call()
+        coded = loud(5.0)
+        answer = [coded[at : at + 160] for at in range(0, len(coded), 160)]
+        for chunk, payload in enumerate(answer[:150], 1):
+            stream.receive(MediaFrame(track="inbound", chunk=chunk, payload=payload))
+        play(stream, "outbound", 0.5)
+        await asyncio.sleep(3)
+        await shell.tell("line", text="right", track="outbound")
+        assert [s.party for s in speech(shell, call.call_id)] == ["agent"]
+        for chunk, payload in enumerate(answer[150:], 151):
+            stream.receive(MediaFrame(track="inbound", chunk=chunk, payload=payload))
+        await asyncio.sleep(2)
+        await shell.tell("line", text=PRICE, track="inbound")
+        await asyncio.sleep(1)
+        (said,) = [s for s in speech(shell, call.call_id) if s.party == "prospect"]
+        assert said.end_s - said.start_s == pytest.approx(5.0, abs=0.3)
+
+
+async def test_what_is_usual_for_a_voice_does_not_begin_anew_with_a_socket():
+    async with running() as shell:
+        attached = await shell.registry.attach(PROSPECT, AttachRequest(lead=Lead(), agent=None))
+        for pitch_hz in (120.0, 160.0):
+            stream = shell.registry.admit(attached.token, start())
+            said = ulaw(np.concatenate([voice(1.0, pitch_hz=pitch_hz), noise(1.0)]))
+            for chunk, at in enumerate(range(0, len(said), 160)):
+                stream.receive(
+                    MediaFrame(track="inbound", chunk=chunk, payload=said[at : at + 160])
+                )
+            stream.stopped("stopped")
+            await asyncio.sleep(10)
+        one, two = (s.acoustics for s in speech(shell, shell.call().call_id))
+        assert one.tonal_shift_st == 0.0
+        assert two.tonal_shift_st == pytest.approx(5.0, abs=0.3)
+        assert two.pause_s == pytest.approx(9.0, abs=0.3)
+
+
+async def test_frames_that_came_late_twice_or_never_are_counted():
+    async with running() as shell:
+        stream = await a_stream(shell)
+        play(stream, "inbound", 1.0, lost=3)
+        # long passed
+        stream.receive(MediaFrame(track="inbound", chunk=11, payload=QUIET))
+        # waiting
+        for _ in range(2):
+            stream.receive(MediaFrame(track="inbound", chunk=152, payload=QUIET))
+        stream.stopped("stopped")
+        stream.stopped("socket closed")
+        for fault, frames in (("lost", 4), ("late", 1), ("repeated", 1)):
+            assert shell.counted("media_frames_faulty", fault) == frames
+        assert shell.counted("media_frames_faulty", "garbled") == 0
 
 
 async def test_speech_that_is_open_at_the_end_is_in_the_record():
@@ -447,3 +504,17 @@ async def test_a_leg_whose_answer_was_never_told_is_heard_all_the_same(proof: st
         await asyncio.sleep(1)
         assert len(speech(shell, shell.call().call_id)) == 1
         assert shell.call().call.log.answered_at is not None
+
+
+async def test_a_leg_whose_answer_was_never_told_at_all_is_counted_as_unheard():
+    async with running() as shell:
+        await shell.tell("initiated")
+        call = await shell.attach(passive=True)
+        stream = shell.registry.admit(attached_token(shell), start())
+        with capture_logs() as logs:
+            play(stream, "inbound", 1.0)
+            stream.stopped("stopped")
+            stream.stopped("stopped")
+        assert shell.counted("media_frames_unheard", "never_answered") == 150
+        assert [e["frames"] for e in logs if e["event"] == "leg_never_answered"] == [150]
+        assert speech(shell, call.call_id) == []

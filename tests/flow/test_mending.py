@@ -29,8 +29,9 @@ def commands(shell: Shell) -> list[str]:
 
 def lost_words(call: LiveCall, from_s: float = 0.0) -> None:
     """Let the prospect speak for longer than words may be missing."""
-    sound = Acoustics(talk_s=21.0)
-    call.feed(ev.SpeechHeard(party="prospect", start_s=from_s, end_s=from_s + 21, acoustics=sound))
+    for begin_s, talk_s in ((from_s, 21.0), (from_s + 22, 0.5)):
+        sound, end_s = Acoustics(talk_s=talk_s), begin_s + talk_s
+        call.feed(ev.SpeechHeard(party="prospect", start_s=begin_s, end_s=end_s, acoustics=sound))
 
 
 def told(shell: Shell) -> list[tuple[object, object]]:
@@ -73,6 +74,24 @@ async def test_words_that_stay_away_are_told_of_and_the_call_is_scored_by_its_so
         await call.feed(shell.line(PRICE))
         await asyncio.sleep(1)
         assert told(shell)[-1] == ("recovered", ())
+
+
+async def test_what_a_call_lacks_is_counted_once_whatever_else_it_lacks():
+    async with running() as shell:
+        call = await shell.attach(passive=True)
+        with capture_logs() as logs:
+            lost_words(call)
+            await shell.tell("stream_failed", cause="connection_refused")
+            await call.feed(shell.line(PRICE))
+            await asyncio.sleep(1)
+        assert [lacks for _, lacks in told(shell)] == [
+            ("transcript",),
+            ("audio", "transcript"),
+            ("audio",),
+        ]
+        for lack in ("audio", "transcript"):
+            assert shell.counted("calls_degraded", lack) == 1
+        assert len([e for e in logs if e["event"] == "call_degraded"]) == 2
 
 
 async def test_a_transcription_of_somebody_else_s_is_left_alone():

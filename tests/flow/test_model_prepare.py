@@ -223,7 +223,7 @@ def test_another_model_may_not_take_the_name_of_the_default(tmp_path: Path, repo
 
 @pytest.mark.skipif(HAS_EXTRA, reason="the extra `models` is installed, so nothing is missing")
 def test_another_model_without_the_extra_says_what_to_install(tmp_path: Path, report: Lines):
-    with pytest.raises(ModelExtraMissing, match=r"pip install -c constraints.txt 'agent-sidecar"):
+    with pytest.raises(ModelExtraMissing, match=r"pip install -c constraints.txt '\.\[models"):
         run_prepare(tmp_path, "some/thing", None, report)
 
 

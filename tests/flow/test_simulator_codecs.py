@@ -46,6 +46,6 @@ def test_each_track_has_an_encoder_of_its_own():
 @pytest.mark.parametrize("name", ["G722", "OPUS"])
 def test_without_the_extra_the_reason_names_it(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(CodecUnsupported, match=r"pip install 'agent-sidecar\[codecs\]'"):
+    with pytest.raises(CodecUnsupported, match=r"pip install '.\[codecs\]'"):
         stream_codec(name)
     stream_codec("L16")

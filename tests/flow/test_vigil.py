@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from agent_sidecar.domain import events as ev
+from agent_sidecar.domain.types import LegId
 from agent_sidecar.errors import CommandUncertain
 from agent_sidecar.live.vigil import LONGEST_CALL, LONGEST_PAUSE, Vigil
 from tests.fakes import FakeCallControl
@@ -109,3 +110,16 @@ async def test_a_sign_of_life_during_the_question_counts():
         await call.feed(shell.line("I am still here"))
         await asyncio.sleep(20)
         assert not call.is_ending
+
+
+async def test_one_call_that_cannot_be_looked_after_leaves_the_others_looked_after():
+    control = AskedControl()
+    control.refuses["is_alive"] = ZeroDivisionError("a bug")
+    async with watched(control) as shell:
+        calls = [await shell.attach(), await shell.attach(LegId("v3:second"))]
+        await asyncio.sleep(QUIET_S + 20)
+        assert len(control.asked_s) == 2
+        del control.refuses["is_alive"]
+        control.alive.clear()
+        await asyncio.sleep(LONGEST_PAUSE.total_seconds())
+        assert all(call.recorded.is_set() for call in calls)

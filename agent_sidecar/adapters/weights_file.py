@@ -140,7 +140,9 @@ def weights_file(folder: Path, wanted: str | None = None) -> Path:
         if file.is_file():
             return file
     there = ", ".join(["default", *sorted(f.stem for f in folder.glob(f"*{SUFFIX}"))])
-    raise WeightsInvalid(f"no weights {wanted!r}, neither as a file nor in {folder}: {there}")
+    raise WeightsInvalid(
+        f"no weights {wanted!r}, neither as a file nor in {folder}; name one of: {there}"
+    )
 
 
 def current_version(folder: Path) -> str | None:

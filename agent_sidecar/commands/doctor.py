@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from agent_sidecar.adapters.model_prepare import ensure_model
-from agent_sidecar.adapters.onnx_embedder import OnnxEmbedder
+from agent_sidecar.adapters.onnx_embedder import OnnxEmbedder, read_card
+from agent_sidecar.adapters.weights_file import weights_in_use
 from agent_sidecar.adapters.yaml_playbook import read_playbook
 from agent_sidecar.commands.borrowed import Borrowed, borrowed_stores
 from agent_sidecar.commands.running import find_running
@@ -77,6 +78,7 @@ async def _local(settings: Settings) -> AsyncIterator[Finding]:
     yield await _checked("data folder", lambda: _data_folder(settings))
     yield await _checked("playbook", lambda: _playbook(settings))
     yield await _checked("model", lambda: _model(settings))
+    yield await _checked("weights of the score", lambda: _weights(settings))
     needed = servers_needed(settings)
     missing = missing_parts(needed) if needed else ()
     yield Finding(
@@ -121,6 +123,14 @@ async def _model(settings: Settings) -> str:
     finally:
         await embedder.aclose()
     return f"{embedder.name}, {embedder.dimension} dimensions, {took_ms:.1f} ms a line"
+
+
+async def _weights(settings: Settings) -> str:
+    card = read_card(ensure_model(settings.models, settings.model, lambda _: None))
+    used = weights_in_use(settings.weights, model=card.name, dimension=card.dimension)
+    if used.score is None:
+        return f"{used.version}, set by hand: none are fitted for {card.name}; see `learn fit`"
+    return f"{used.version}, fitted"
 
 
 async def _stores(borrowed: Borrowed) -> AsyncIterator[Finding]:

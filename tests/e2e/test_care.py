@@ -44,6 +44,17 @@ def test_they_work_beside_the_service(shared: Shared):
     assert "records in conversations, postgres, neo4j, chroma: clean" in verify.out
 
 
+def test_doctor_finds_weights_that_are_gone(sidecar: Sidecar):
+    weights = sidecar.folder / "weights"
+    weights.mkdir(parents=True)
+    (weights / "current").write_text("20200101-gone")
+    doctor = sidecar.run("doctor", "--json")
+    assert doctor.code == 1
+    found = next(f for f in doctor.json()["findings"] if f["part"] == "weights of the score")
+    assert "20200101-gone" in found["text"]
+    assert "name one of: default" in found["text"]
+
+
 def test_doctor_says_what_to_do(sidecar: Sidecar, tmp_path: Path):
     playbook = tmp_path / "playbook.yaml"
     playbook.write_text("name: half a playbook\n")

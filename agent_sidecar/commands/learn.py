@@ -56,8 +56,8 @@ class _Done:
     file: Path
     # the version in use before
     before: str
-    # why live calls do without a part of it
-    warning: str | None
+    # what is odd about the labels, and why live calls do without a part of it
+    warnings: tuple[str, ...]
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -70,7 +70,10 @@ def _fit(settings: Settings, arguments: argparse.Namespace) -> int:
     playbook = read_playbook(settings.playbook)
     sides = Sides(positive=_names(arguments.positive), negative=_names(arguments.negative))
     strategies = tuple(sorted(_names(arguments.strategies)))
-    recorded = _labelled(arguments.files, sides, strategies)
+    recorded = _labelled(arguments.files)
+    warnings = [check_sides([_prospect_labels(call) for _, call in recorded], sides)]
+    if strategies:
+        _check_strategies(recorded, strategies)
     embedder = open_embedder(settings)
     lines = (segment.text for _, call in recorded for segment in call.segments)
     vectors = embed_texts(embedder, [*lines, *anchor_texts()])
@@ -93,7 +96,7 @@ def _fit(settings: Settings, arguments: argparse.Namespace) -> int:
         fitted=fitted,
         file=file,
         before=before or "default",
-        warning=why_not_live(recognised, playbook),
+        warnings=tuple(w for w in (*warnings, why_not_live(recognised, playbook)) if w),
     )
     if arguments.json:
         _out_fit(done)
@@ -102,23 +105,21 @@ def _fit(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _labelled(
-    files: Sequence[Path], sides: Sides, strategies: tuple[str, ...]
-) -> list[tuple[str, RecordedCall]]:
-    """Return the calls with labels, each with its source. Raises FitImpossible."""
-    recorded = [
+def _labelled(files: Sequence[Path]) -> list[tuple[str, RecordedCall]]:
+    """Return the calls with labels, each with its source."""
+    return [
         (source, call)
         for source, file in _sources(files)
         for call in read_recorded_calls(file)
         if any(segment.label is not None for segment in call.segments)
     ]
-    check_sides([_prospect_labels(call) for _, call in recorded], sides)
-    if strategies:
-        none: Mapping[str, Vector] = defaultdict(lambda: np.zeros(0, np.float32))
-        check_strategies(
-            [labelled_call(source, call, none) for source, call in recorded], strategies
-        )
-    return recorded
+
+
+def _check_strategies(
+    recorded: Sequence[tuple[str, RecordedCall]], strategies: tuple[str, ...]
+) -> None:
+    none: Mapping[str, Vector] = defaultdict(lambda: np.zeros(0, np.float32))
+    check_strategies([labelled_call(source, call, none) for source, call in recorded], strategies)
 
 
 def _score(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -203,7 +204,7 @@ def _out_fit(done: _Done) -> None:
             "model": done.card.model,
             "sources": done.card.sources,
             "strategies": done.card.strategies,
-            "warning": done.warning,
+            "warnings": done.warnings,
             "reasons_for": done.fitted.reasons_for,
             "reasons_against": done.fitted.reasons_against,
         }
@@ -222,8 +223,8 @@ def _tell_fit(done: _Done) -> None:
     paper.print(f"for: {', '.join(done.fitted.reasons_for)}", soft_wrap=True)
     paper.print(f"against: {', '.join(done.fitted.reasons_against)}", soft_wrap=True)
     paper.print(f"written: {done.file}", soft_wrap=True)
-    if done.warning is not None:
-        paper.print(f"warning: {done.warning}.", soft_wrap=True)
+    for warning in done.warnings:
+        paper.print(f"warning: {warning}.", soft_wrap=True)
     paper.print(
         f"in use from the next start on: {done.card.version}; before: {done.before}."
         f" To go back: echo {done.before} > {done.file.parent / 'current'}",

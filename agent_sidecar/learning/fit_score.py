@@ -83,10 +83,11 @@ def fit_score(
     )
 
 
-def check_sides(calls: Sequence[Sequence[str]], sides: Sides) -> None:
-    """Raise FitImpossible when these labels cannot be fitted.
+def check_sides(calls: Sequence[Sequence[str]], sides: Sides) -> str | None:
+    """Raise FitImpossible when these labels cannot be fitted; return what is odd about them.
 
-    `calls`: of each call the labels of its prospect lines.
+    `calls`: of each call the labels of its prospect lines. A label that no line has is only odd: a
+    standing list of labels must fit a small file as well.
     """
     both = sorted(sides.positive & sides.negative)
     if both:
@@ -96,12 +97,14 @@ def check_sides(calls: Sequence[Sequence[str]], sides: Sides) -> None:
             raise FitImpossible(f"no {name} label is named; give at least one")
     counts = Counter(label for call in calls for label in call)
     unknown = sorted((sides.positive | sides.negative) - set(counts))
-    if unknown:
-        there = ", ".join(f"{name} ({counts[name]})" for name in sorted(counts)) or "none"
-        raise FitImpossible(
-            f"no line of a prospect is labelled {', '.join(unknown)};"
-            f" labels that are there: {there}"
-        )
+    there = ", ".join(f"{name} ({counts[name]})" for name in sorted(counts)) or "none"
+    odd = (
+        f"no line of a prospect is labelled {', '.join(unknown)}; labels that are there: {there}"
+        if unknown
+        else None
+    )
+    if odd and any(labels.isdisjoint(counts) for labels in (sides.positive, sides.negative)):
+        raise FitImpossible(odd)
     for name, labels in (("positive", sides.positive), ("negative", sides.negative)):
         lines = sum(counts[label] for label in labels)
         if lines < ENOUGH_LINES:
@@ -123,6 +126,7 @@ def check_sides(calls: Sequence[Sequence[str]], sides: Sides) -> None:
             f"{labelled} calls with such labels are too few to fit on: at least {ENOUGH_CALLS}"
             " are needed; give more calls"
         )
+    return odd
 
 
 def _prospect_labels(call: LabelledCall) -> list[str]:

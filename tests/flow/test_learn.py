@@ -143,6 +143,14 @@ class TestFit:
         assert source.auc is not None
         assert source.auc > 0.95
 
+    def test_a_label_that_no_line_has_is_only_told(self):
+        calls = [[line.label for line in call.lines if line.label] for call in CALLS]
+        sides = Sides(positive=frozenset({"yes", "yep"}), negative=frozenset({"no"}))
+        odd = check_sides(calls, sides)
+        assert odd is not None
+        assert odd.startswith("no line of a prospect is labelled yep; labels that are there: ")
+        assert check_sides(calls, SIDES) is None
+
     @pytest.mark.parametrize(
         ("sides", "says"),
         [
@@ -422,7 +430,7 @@ class TestCommands:
         told = json.loads(capsys.readouterr().out)
         assert Path(told["file"]).is_file()
         assert told["in_use_before"] == "default"
-        assert told["warning"] is None
+        assert told["warnings"] == []
         assert run_cli(("learn", "score", str(file), "--limit", "2", *command)) == 0
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert len(lines) == 24
@@ -499,7 +507,7 @@ class TestCommands:
             weights = app._open_weights(settings, embedder, read_playbook(None))  # type: ignore[arg-type]
         assert (weights.version, weights.score is not None) == (told["version"], True)
         assert (weights.strategies is not None) == used
-        assert [entry["why"] for entry in logs] == ([] if used else [told["warning"]])
+        assert [entry["why"] for entry in logs] == ([] if used else told["warnings"])
 
     def test_files_of_the_same_name_are_told_by_their_paths(self):
         paths = [Path("a/x.jsonl"), Path("b/x.jsonl"), Path("c/y.jsonl")]

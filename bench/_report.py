@@ -110,17 +110,17 @@ def tell(said: Document, labels: Mapping[str, str], given: argparse.Namespace) -
     _print(said, table)
 
 
-def tell_rows(said: Document, name: str, given: argparse.Namespace) -> None:
-    """Print a document whose numbers are a list of rows."""
+def tell_rows(said: Document, rows: Sequence[Document], given: argparse.Namespace) -> None:
+    """Print the document as it was asked for; to people, these rows of its numbers."""
     if given.save:
         _save(said)
     if given.json:
         print(msgspec.json.encode(said).decode())
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading, value in said[name][0].items():
+    for heading, value in rows[0].items():
         table.add_column(heading, justify="left" if isinstance(value, str) else "right")
-    for row in said[name]:
+    for row in rows:
         table.add_row(*(_shown(value) for value in row.values()))
     _print(said, table)
 

@@ -304,7 +304,7 @@ def main() -> None:
         truths = [espeak_conversation(seed, given.seconds) for seed in seeds]
         rows = measure(truths, [name for name in names if not name.startswith(("music", "ring"))])
         said["conditions"] += [{**row, "condition": f"espeak, {row['condition']}"} for row in rows]
-    tell_rows(said if given.json or given.save else narrow(said), "conditions", given)
+    tell_rows(said, narrow(said["conditions"]), given)
 
 
 # what fits on a screen
@@ -319,10 +319,9 @@ SHOWN = {
 }
 
 
-def narrow(said: Document) -> Document:
-    """Return the document with what people look at first: per cent, but for seconds."""
-    rows = [{short: row[name] for name, short in SHOWN.items()} for row in said["conditions"]]
-    return {**said, "conditions": rows}
+def narrow(rows: Sequence[Document]) -> list[Document]:
+    """Return what people look at first, and a terminal has room for: per cent, but for seconds."""
+    return [{short: row[name] for name, short in SHOWN.items()} for row in rows]
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:

@@ -42,7 +42,7 @@ def main() -> None:
     said = document("journal", load, "msgspec", "numpy")
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         said["rows"] = asyncio.run(_measure(Path(folder), quick=given.quick))
-    tell_rows(said, "rows", given)
+    tell_rows(said, said["rows"], given)
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:

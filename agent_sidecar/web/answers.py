@@ -34,7 +34,7 @@ _STATUS: Final[dict[type[errors.SidecarError], int]] = {
 def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
-    raise NotImplementedError(f"{type(value).__name__} has no place in JSON")
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
 
 
 encode = msgspec.json.Encoder(enc_hook=_plain).encode

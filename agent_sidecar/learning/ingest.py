@@ -13,8 +13,9 @@ from agent_sidecar.domain.engagement import Weights
 from agent_sidecar.domain.language import Reader
 from agent_sidecar.domain.record import CallRecord, Configuration, FinalStatus
 from agent_sidecar.domain.recorded import RecordedCall
-from agent_sidecar.domain.types import CallId, Lead, Leg, LegId, StrategyName, Vector
+from agent_sidecar.domain.types import CallId, Lead, Leg, LegId, Vector
 from agent_sidecar.errors import RecordedCallInvalid, StoreUnavailable
+from agent_sidecar.learning.hearing import hear_segment
 from agent_sidecar.ports import Clock, Embedder, Journal, Leads
 
 STATUSES: dict[str, FinalStatus] = {
@@ -84,23 +85,10 @@ def make_imported(
     leg = Leg(leg_id=LegId(f"import:{recorded.call_id}"), party="prospect")
     call.receive(ev.LegJoined(at=started_at, leg=leg, answered=True))
     for index, (segment, vector) in enumerate(zip(recorded.segments, vectors, strict=True)):
-        line_id = f"{recorded.call_id}:{index}"
         strategy = segment.strategy
         if strategy is None and segment.label in parts.strategies:
             strategy = segment.label
-        call.receive(
-            ev.LineHeard(
-                line_id=line_id,
-                at=started_at + timedelta(seconds=segment.end_s),
-                party=segment.speaker,
-                text=segment.text,
-                is_final=True,
-                strategy=StrategyName(strategy) if strategy else None,
-                source="recorded",
-            )
-        )
-        raw = vector.astype("<f4").tobytes()
-        call.receive(ev.LineEmbedded(line_id=line_id, vector=raw))
+        hear_segment(call, index, segment, vector, strategy)
     ended_at = started_at + timedelta(seconds=recorded.duration_s)
     _take_outcome(recorded, call, ended_at)
     call.receive(ev.CallClosed(at=ended_at, reason="imported"))

@@ -5,7 +5,7 @@ Labels, strategies and outcomes of the file are not looked at.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from agent_sidecar.domain import events as ev
 from agent_sidecar.domain.call import Call
@@ -15,6 +15,7 @@ from agent_sidecar.domain.record import TranscriptSegment
 from agent_sidecar.domain.recorded import RecordedCall, SpokenSegment
 from agent_sidecar.domain.types import CallId, Party, Vector
 from agent_sidecar.errors import RecordedCallInvalid
+from agent_sidecar.learning.hearing import hear_segment
 
 # only differences of time count; a fixed one keeps the answer the same
 STARTED_AT = datetime(2026, 1, 5, 15, 0, tzinfo=UTC)
@@ -74,18 +75,7 @@ def score_call(
 
 def _hear(call: Call, index: int, segment: SpokenSegment, vector: Vector) -> TranscriptSegment:
     """Let the call hear one segment; return what it made of it."""
-    line_id = str(index)
-    call.receive(
-        ev.LineHeard(
-            line_id=line_id,
-            at=STARTED_AT + timedelta(seconds=segment.end_s),
-            party=segment.speaker,
-            text=segment.text,
-            is_final=True,
-            source="recorded",
-        )
-    )
-    call.receive(ev.LineEmbedded(line_id=line_id, vector=vector.astype("<f4").tobytes()))
+    hear_segment(call, index, segment, vector)
     if len(call.log.segments) != index + 1:
         # else the score of another segment would be told as this one's
         raise RecordedCallInvalid(

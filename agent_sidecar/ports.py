@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 from agent_sidecar.domain.events import CallEvent
 from agent_sidecar.domain.hints import Question, Retrieved
-from agent_sidecar.domain.playbook import Closer, Playbook
+from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.record import CallRecord
 from agent_sidecar.domain.types import (
     CallId,
@@ -381,12 +381,4 @@ class Publisher(Protocol):
 
     def publish(self, call_id: CallId, message: Mapping[str, object]) -> None:
         """Never blocks and never fails: a slow listener loses messages, not the call."""
-        ...
-
-
-class PlaybookIndex(Protocol):
-    """Holds the playbook's strategies and objections as vectors."""
-
-    async def load(self, playbook: Playbook, vectors: Mapping[str, Vector]) -> None:
-        """Store what changed: keys are texts of the playbook. Raises `StoreUnavailable`."""
         ...

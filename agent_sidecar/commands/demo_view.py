@@ -61,8 +61,8 @@ class DemoView:
         paper.print(f"[green]ready[/]  evidence from {calls} earlier calls ({how})")
         paper.print(
             f"\nMaria filled in a form; our agent calls her (speed {self._speed:g})."
-            "  Engagement goes from 0 (lost) to 100 (keen); the\ncall's score moves 40 % of the way"
-            " to what each line of hers is worth.\n"
+            " Engagement goes from 0 (lost) to 100 (keen); the call's moves 40 % of the way to what"
+            " each line of hers is worth, and the reasons are the line's.\n"
         )
 
     def tell(self, event: told.Progress) -> None:
@@ -134,12 +134,13 @@ class DemoView:
         colour = "green" if score >= 65 else "yellow" if score >= 45 else "red"
         arrow = "▲" if score > before + 0.5 else "▼" if score < before - 0.5 else "="
         reasons = "; ".join(f"{p['why']} {p['points']:+.0f}" for p in message["parts"][:3])
+        own = f"line {message['engagement']:.0f}: {reasons}"
         objection = f" · [red]objection: {message['objection']}[/]" if message["objection"] else ""
         _row(
             "",
             "",
             f"[{colour}]{'█' * full}{'░' * (_BAR - full)} {score:.0f} {arrow}[/]"
-            f" [dim]{escape(reasons)} · phase {_phase(message)}[/]{objection}",
+            f" [dim]{escape(own)} · phase {_phase(message)}[/]{objection}",
         )
 
     def _hint(self, message: Mapping[str, Any]) -> None:

@@ -12,6 +12,13 @@ from agent_sidecar.domain.score_model import ScoreModel
 # a line of at most two words
 SHORT = 0.6
 _UNQUOTABLE = frozenset(("<s>", "</s>", "?", "!", "#"))
+# words that, with nothing else beside them, tell a person nothing
+_FUNCTION_WORDS = frozenset(
+    "a an the i me my you your he she it its we us our they them this that these those there here"
+    " is are am was were be been being have has had do does did would could should will can may"
+    " might to of in on at for from with by as and or but if so what which who how when where why"
+    " one two three four five six seven eight nine ten hundred thousand see get go just".split()
+)
 
 # what a person is told as one reason
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -52,12 +59,18 @@ def _wording(name: str, model: ScoreModel, heard: Heard, *, helps: bool) -> str:
 def _strongest_words(model: ScoreModel, heard: Heard, sign: float) -> str:
     by_place = dict(zip(heard.places.tolist(), model.word_weights(heard).tolist(), strict=True))
     # marks, and the line's beginning and end, are places of their own, and nothing to quote
-    quotable = [gram for gram in ngrams(heard.text) if _UNQUOTABLE.isdisjoint(gram.split())]
+    quotable = [
+        gram for gram in ngrams(heard.text) if _is_quotable(gram.replace("not:", "").split())
+    ]
     moved = {gram: sign * by_place[place(gram)] for gram in quotable}
     best = max(moved, key=moved.__getitem__, default="")
     if not best or moved[best] <= 0:
         return "his choice of words"
     return f"says “{best.replace('not:', '')}”"
+
+
+def _is_quotable(words: list[str]) -> bool:
+    return _UNQUOTABLE.isdisjoint(words) and not _FUNCTION_WORDS.issuperset(words)
 
 
 def _strongest_cue(model: ScoreModel, heard: Heard, sign: float) -> str:

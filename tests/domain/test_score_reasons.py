@@ -25,6 +25,8 @@ def test_every_reason_is_told_once():
         (-2.0, "sure thing", "says “sure”"),
         (2.0, "other words", "his choice of words"),
         (2.0, "?", "his choice of words"),
+        (2.0, "what is it", "his choice of words"),
+        (2.0, "i do not see", "his choice of words"),
     ],
 )
 def test_the_words_that_moved_most_are_quoted(weight, text, why):

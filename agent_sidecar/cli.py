@@ -193,6 +193,20 @@ def _add_learn(commands: "_Commands[argparse.ArgumentParser]") -> None:
         "--weights", help="a file or version of weights, or `default`: not what is in use"
     )
     score.add_argument("--limit", type=_count, help="score only the first N calls")
+    suggest = _command(
+        learn,
+        "suggest",
+        "Play recorded calls through what hints in live ones; one JSON line per segment of the"
+        " agent, with what would have been suggested before it. Always K strategies: no silence,"
+        " no cool-down, no cap.",
+        "learn_suggest",
+    )
+    suggest.add_argument("file", type=Path, help="recorded calls, JSON Lines, one call a line")
+    suggest.add_argument("--top-k", type=_count, default=3, help="strategies each (default 3)")
+    suggest.add_argument(
+        "--weights", help="a file or version of weights, or `default`: not what is in use"
+    )
+    suggest.add_argument("--limit", type=_count, help="only the first N calls")
 
 
 def _add_care(commands: "_Commands[argparse.ArgumentParser]") -> None:

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from agent_sidecar.domain.engagement import STARTING_WEIGHTS, Weights
+from agent_sidecar.domain.outlook import OutlookModel
 from agent_sidecar.domain.score_context import FEATURES
 from agent_sidecar.domain.score_model import ScoreModel
 from agent_sidecar.domain.strategies import StrategyModel
@@ -26,9 +27,9 @@ from agent_sidecar.errors import WeightsInvalid
 DEFAULT_FILE = Path(__file__).parents[1] / "weights" / "default.safetensors"
 SUFFIX = ".safetensors"
 CURRENT = "current"
-_SCORE, _STRATEGIES = "score.", "strategies."
+_SCORE, _STRATEGIES, _OUTLOOK = "score.", "strategies.", "outlook."
 # few numbers, but each matters: not halved
-_EXACT = frozenset({"calibration", "middles", "familiar", "anchor_groups", "group_sides"})
+_EXACT = frozenset({"calibration", "middles", "familiar", "anchor_groups", "group_sides", "usual"})
 
 _Array = NDArray[np.floating]
 
@@ -58,6 +59,8 @@ class WeightsCard(msgspec.Struct, frozen=True, kw_only=True):
     negative: tuple[str, ...]
     anchor_groups: tuple[str, ...]
     strategies: tuple[str, ...] = ()
+    # it also says what to expect of each strategy in a moment
+    has_outlook: bool = False
     sources: tuple[FittedOn, ...] = ()
 
 
@@ -96,12 +99,18 @@ def read_weights(file: Path, *, model: str, dimension: int) -> tuple[WeightsCard
         if card.strategies:
             strategies = StrategyModel.from_arrays(card.strategies, _within(arrays, _STRATEGIES))
             _check(file, _STRATEGIES, strategies, dimension)
+        outlook = None
+        if card.has_outlook:
+            outlook = OutlookModel.from_arrays(card.strategies, _within(arrays, _OUTLOOK))
+            _check(file, _OUTLOOK, outlook, dimension)
     except KeyError as exc:
         raise WeightsInvalid(f"{file}: the array {exc} is missing; fit anew") from exc
-    return card, Weights(version=card.version, score=score, strategies=strategies)
+    return card, Weights(version=card.version, score=score, strategies=strategies, outlook=outlook)
 
 
-def _check(file: Path, prefix: str, model: ScoreModel | StrategyModel, dimension: int) -> None:
+def _check(
+    file: Path, prefix: str, model: ScoreModel | StrategyModel | OutlookModel, dimension: int
+) -> None:
     """Raise WeightsInvalid for arrays that would fail at the first line of a call."""
     arrays = model.arrays()
     for name, shape in model.shapes(dimension).items():
@@ -166,7 +175,11 @@ def use_version(folder: Path, version: str) -> None:
 
 def _arrays(weights: Weights) -> dict[str, _Array]:
     found: dict[str, _Array] = {}
-    models = ((_SCORE, weights.score), (_STRATEGIES, weights.strategies))
+    models = (
+        (_SCORE, weights.score),
+        (_STRATEGIES, weights.strategies),
+        (_OUTLOOK, weights.outlook),
+    )
     for prefix, model in models:
         for name, array in (model.arrays() if model is not None else {}).items():
             halved = array.dtype.kind == "f" and name not in _EXACT

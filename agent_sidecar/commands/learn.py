@@ -4,11 +4,9 @@ Neither needs a running service, and neither starts one.
 """
 
 import argparse
-import os
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +30,7 @@ from agent_sidecar.adapters.weights_file import (
 from agent_sidecar.adapters.yaml_playbook import read_playbook
 from agent_sidecar.clock import SystemClock
 from agent_sidecar.commands.material import embed_texts, labelled_call, open_embedder
-from agent_sidecar.commands.terminal import out_json, paper, screen
+from agent_sidecar.commands.terminal import leave_pipe, out_json, paper, screen
 from agent_sidecar.domain.engagement import Weights
 from agent_sidecar.domain.language import Reader, texts_to_embed
 from agent_sidecar.domain.recorded import RecordedCall
@@ -40,6 +38,7 @@ from agent_sidecar.domain.strategies import why_not_live
 from agent_sidecar.domain.types import Vector
 from agent_sidecar.errors import RecordedCallInvalid
 from agent_sidecar.learning.anchors import anchor_texts
+from agent_sidecar.learning.fit_outlook import fit_outlook
 from agent_sidecar.learning.fit_score import ScoreFit, check_sides, fit_score
 from agent_sidecar.learning.fit_strategies import check_strategies, fit_strategies
 from agent_sidecar.learning.score_calls import score_call
@@ -65,6 +64,15 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     return _fit(settings, arguments) if arguments.action == "fit" else _score(settings, arguments)
 
 
+def weights_for(settings: Settings, wanted: str | None, embedder: OnnxEmbedder) -> Weights:
+    """Return the weights in use, or those of a version or file. Raises WeightsInvalid."""
+    model, dimension = embedder.name, embedder.dimension
+    if wanted is None:
+        return weights_in_use(settings.weights, model=model, dimension=dimension)
+    file = weights_file(settings.weights, wanted)
+    return read_weights(file, model=model, dimension=dimension)[1]
+
+
 def _fit(settings: Settings, arguments: argparse.Namespace) -> int:
     # what is wrong with it or the labels is said before minutes are spent on vectors
     playbook = read_playbook(settings.playbook)
@@ -80,11 +88,13 @@ def _fit(settings: Settings, arguments: argparse.Namespace) -> int:
     calls = [labelled_call(source, call, vectors) for source, call in recorded]
     with screen.status("fitting the score"):
         fitted = fit_score(calls, sides, vectors)
-    recognised = None
+    weights = Weights(score=fitted.model)
     if strategies:
         with screen.status("fitting the recognition of strategies"):
             recognised = fit_strategies(calls, strategies)
-    weights = Weights(score=fitted.model, strategies=recognised)
+        with screen.status("fitting what strategies lead to"):
+            outlook = fit_outlook(calls, sides, strategies, fitted.unseen)
+        weights = replace(weights, strategies=recognised, outlook=outlook)
     card = _card(fitted, weights, sides, strategies, embedder)
     folder = settings.weights
     before = current_version(folder)
@@ -96,7 +106,7 @@ def _fit(settings: Settings, arguments: argparse.Namespace) -> int:
         fitted=fitted,
         file=file,
         before=before or "default",
-        warnings=tuple(w for w in (*warnings, why_not_live(recognised, playbook)) if w),
+        warnings=tuple(w for w in (*warnings, why_not_live(weights.strategies, playbook)) if w),
     )
     if arguments.json:
         _out_fit(done)
@@ -128,7 +138,7 @@ def _score(settings: Settings, arguments: argparse.Namespace) -> int:
         raise RecordedCallInvalid(f"{arguments.file}: holds no call; one JSON object a line")
     playbook = read_playbook(settings.playbook)
     embedder = open_embedder(settings)
-    weights = _weights(settings, arguments.weights, embedder)
+    weights = weights_for(settings, arguments.weights, embedder)
     lines = (segment.text for call in calls for segment in call.segments)
     vectors = embed_texts(embedder, [*lines, *texts_to_embed(playbook)])
     reader = Reader(playbook, vectors)
@@ -137,17 +147,8 @@ def _score(settings: Settings, arguments: argparse.Namespace) -> int:
             for scored in score_call(call, vectors, reader, weights):
                 out_json(scored)
     except BrokenPipeError:
-        # whoever reads has had enough, as `head` has; what is still buffered must not complain
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave_pipe()
     return 0
-
-
-def _weights(settings: Settings, wanted: str | None, embedder: OnnxEmbedder) -> Weights:
-    model, dimension = embedder.name, embedder.dimension
-    if wanted is None:
-        return weights_in_use(settings.weights, model=model, dimension=dimension)
-    file = weights_file(settings.weights, wanted)
-    return read_weights(file, model=model, dimension=dimension)[1]
 
 
 def _names(given: str | None) -> frozenset[str]:
@@ -182,6 +183,7 @@ def _card(
         negative=tuple(sorted(sides.negative)),
         anchor_groups=fitted.model.group_names,
         strategies=strategies,
+        has_outlook=weights.outlook is not None,
         sources=tuple(
             FittedOn(
                 name=source.name,

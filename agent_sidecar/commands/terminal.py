@@ -1,5 +1,6 @@
 """What a person sees: plain lines on stdout, complaints on stderr, JSON for programs."""
 
+import os
 import sys
 
 import msgspec
@@ -24,3 +25,11 @@ def complain(text: str) -> None:
 def out_json(value: object) -> None:
     """Print one JSON object."""
     out(msgspec.json.encode(value).decode())
+
+
+def leave_pipe() -> None:
+    """Go on without stdout: whoever reads has had enough, as `head` has.
+
+    What is still buffered must not complain.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

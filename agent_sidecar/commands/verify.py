@@ -28,11 +28,11 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
 async def _verify(settings: Settings) -> Report:
     async with borrowed_stores(settings) as borrowed:
         if not borrowed.service_runs:
-            await _deliver(borrowed)
+            await deliver(borrowed)
         return await verify(borrowed.journal, borrowed.projections)
 
 
-async def _deliver(borrowed: Borrowed) -> None:
+async def deliver(borrowed: Borrowed) -> None:
     """Deliver what a stop or a crash left in the journal: nobody else does while we own it."""
     relay = Relay(borrowed.journal, borrowed.projections, SystemClock())
     running = asyncio.create_task(relay.run(), name="relay")

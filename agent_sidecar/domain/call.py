@@ -24,10 +24,12 @@ from agent_sidecar.domain.engagement import (
     SaidWords,
     Weights,
 )
-from agent_sidecar.domain.hinting import Hinting
+from agent_sidecar.domain.hinting import Asked, Hinting
+from agent_sidecar.domain.hints import Question
 from agent_sidecar.domain.language import Meaning, Reader
 from agent_sidecar.domain.lines import LineJoiner, Utterance
 from agent_sidecar.domain.log import CallLog
+from agent_sidecar.domain.outlook import MomentTalk
 from agent_sidecar.domain.policy import Moment
 from agent_sidecar.domain.record import (
     CallRecord,
@@ -75,6 +77,8 @@ class Call:
         self._phases = reader.phases.follow()
         self._meter = EngagementMeter(weights)
         self._recogniser = StrategyRecogniser(weights.strategies)
+        self._outlook = weights.outlook
+        self._talk = MomentTalk(weights.outlook.dimension if weights.outlook else 0)
         self._hinting = Hinting(self.log, reader.playbook)
         self._transferring = Transferring(self.log, reader.playbook)
 
@@ -110,6 +114,19 @@ class Call:
         if at is not None and (self.log.last_at is None or at > self.log.last_at):
             self.log.last_at = at
         return [*self._watched(event), *self._receive(event)]
+
+    def question(self) -> Question:
+        """Return what would be asked before the agent's next line, whether or not it is worth it.
+
+        For looking back at recorded calls: nothing is remembered as asked.
+        """
+        said = self.log.last_turn("prospect")
+        objection = next((s.objection for s in reversed(said) if s.objection), None)
+        text, raw = (said[-1].text, said[-1].vector) if said else ("", None)
+        asked = self._asked(text, as_vector(raw))
+        return self._hinting.look(
+            asked, phase=self.phase, objection=objection, engagement=self.engagement
+        )
 
     def unfinished(self) -> Sequence[ev.Embed]:
         """Return what was asked and never answered: what a restart has to ask again."""
@@ -212,6 +229,8 @@ class Call:
         score = self._meter.score(_words(said, vector, meaning), said.acoustics)
         self.log.progression.append(score.call)
         segment = self._keep(said, meaning, score)
+        if meaning is not None:
+            self._talk.hear_prospect(said.text, vector, score.value)
         self._note_moments(segment, meaning, score.call - before)
         yield self._published(segment, score)
         if self.log.is_with_agent:
@@ -225,14 +244,22 @@ class Call:
         started = list(self._transferring.consider(moment))
         yield from started
         if not started:
-            kind = lead_kind_of(self.log, self._reader.playbook)
-            yield from self._hinting.consider(moment, text, vector, kind)
+            yield from self._hinting.consider(moment, self._asked(text, vector))
+
+    def _asked(self, text: str, vector: Vector | None) -> Asked:
+        return Asked(
+            text=text,
+            vector=vector,
+            lead_kind=lead_kind_of(self.log, self._reader.playbook),
+            outlooks=self._outlook.outlook(self._talk) if self._outlook else {},
+        )
 
     def _on_other(self, said: Utterance) -> ev.Effect:
         meaning = None
         if said.party == "agent" and said.text:
             vector = as_vector(said.vector)
             self._meter.hear_agent(vector)
+            self._talk.hear_agent(vector)
             recognised = self._recogniser.hear("agent", said.text, vector)
             meaning = self._reader.read_agent(said.text, vector, recognised)
             if said.strategy is not None:

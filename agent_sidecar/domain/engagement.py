@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from agent_sidecar.domain.events import ScorePart
 from agent_sidecar.domain.language import Meaning
 from agent_sidecar.domain.mood import says_yes_with_no
+from agent_sidecar.domain.outlook import OutlookModel
 from agent_sidecar.domain.record import Acoustics
 from agent_sidecar.domain.score_context import Conversation
 from agent_sidecar.domain.score_model import Judge, ScoreModel
@@ -45,6 +46,8 @@ class Weights:
     score: ScoreModel | None = None
     # recognises fitted strategies; None: the playbook's own are recognised by their wordings
     strategies: StrategyModel | None = None
+    # what to expect of these strategies in a moment; None: nobody knows
+    outlook: OutlookModel | None = None
     # words, where no fitted weights are: per unit of sentiment (-1..1)
     sentiment: float = 1.1
     # per question, at most `questions_most`

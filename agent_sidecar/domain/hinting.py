@@ -1,15 +1,29 @@
 """The hints of one call: what was asked, what was shown, what became of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from agent_sidecar.domain.events import AskForHints, Effect, HintJudged, HintsRetrieved, PublishHint
-from agent_sidecar.domain.hints import Hint, Question
+from agent_sidecar.domain.hints import Hint, Outlook, Question
 from agent_sidecar.domain.log import CallLog, HintShown
 from agent_sidecar.domain.playbook import Playbook
 from agent_sidecar.domain.policy import HintPolicy, Moment
 from agent_sidecar.domain.ranking import Ranked, from_memory, rank
 from agent_sidecar.domain.types import HintId, ObjectionType, StrategyName, Vector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Asked:
+    """What a question is about, beside the moment: words, who says them, what is expected."""
+
+    text: str = ""
+    vector: Vector | None = None
+    lead_kind: tuple[tuple[str, str], ...] = ()
+    outlooks: Mapping[StrategyName, Outlook] = field(default_factory=dict)
+
+
+NOTHING_SAID = Asked()
 
 
 class Hinting:
@@ -20,40 +34,45 @@ class Hinting:
         self._playbook = playbook
         self._policy = HintPolicy(playbook.thresholds)
         self._open: dict[str, Question] = {}
-        self._asked = 0
+        self._count = 0
 
-    def consider(
-        self,
-        moment: Moment,
-        text: str,
-        vector: Vector | None,
-        lead_kind: tuple[tuple[str, str], ...],
-    ) -> Iterator[Effect]:
+    def consider(self, moment: Moment, asked: Asked) -> Iterator[Effect]:
         """Ask what has worked, if the moment is worth it."""
         if not self._policy.wants_hints(moment):
             return
         question = self._question(
-            moment.phase,
-            text=text,
-            vector=vector,
+            asked,
+            phase=moment.phase,
             objection=moment.meaning.objection if moment.meaning else None,
-            lead_kind=lead_kind,
             engagement=moment.score.call,
         )
         self._open[question.question_id] = question
         yield AskForHints(question=question)
+
+    def look(
+        self,
+        asked: Asked,
+        *,
+        phase: int,
+        objection: ObjectionType | None,
+        engagement: float | None,
+    ) -> Question:
+        """Return a question that nobody waits to have answered."""
+        return self._question(asked, phase=phase, objection=objection, engagement=engagement)
 
     def answer(self, event: HintsRetrieved) -> Iterator[Effect]:
         """Show the best answer, or nothing."""
         question = self._open.pop(event.question_id, None)
         if question is None or not self._log.is_with_agent:
             return
-        ranked = rank(self._playbook, question, event.retrieved, heard=self._heard())
-        if not ranked or ranked[0].confidence < self._playbook.thresholds.hint_confidence:
+        ranked = rank(self._playbook, question, event.retrieved, heard=self._heard(), explore=True)
+        least = self._playbook.thresholds.hint_confidence
+        best = next((one for one in ranked if one.confidence >= least), None)
+        if best is None:
             return
         at = self._now(event.at)
         if self._policy.show(self._log.seconds(at)):
-            yield self._show(ranked[0], question, at, event.retrieved.degraded, event.latency_ms)
+            yield self._show(best, question, at, event.retrieved.degraded, event.latency_ms)
 
     def second_best(
         self, at: datetime, *, phase: int, engagement: float | None, why: tuple[str, ...]
@@ -64,7 +83,7 @@ class Hinting:
         strategy = next((s for s in left if s is not None), None)
         if strategy is None or not self._policy.show(self._log.seconds(at), urgent=True):
             return
-        question = self._question(phase, engagement=engagement)
+        question = self._question(NOTHING_SAID, phase=phase, engagement=engagement)
         yield self._show(from_memory(strategy, question, why), question, at, (), 0.0)
 
     def judge(self, event: HintJudged) -> None:
@@ -90,24 +109,23 @@ class Hinting:
 
     def _question(
         self,
-        phase: int,
+        asked: Asked,
         *,
-        text: str = "",
-        vector: Vector | None = None,
+        phase: int,
         objection: ObjectionType | None = None,
-        lead_kind: tuple[tuple[str, str], ...] = (),
         engagement: float | None = None,
     ) -> Question:
-        self._asked += 1
+        self._count += 1
         return Question(
-            question_id=f"{self._log.opened.call_id}:q{self._asked}",
+            question_id=f"{self._log.opened.call_id}:q{self._count}",
             call_id=self._log.opened.call_id,
-            text=text,
-            vector=vector,
+            text=asked.text,
+            vector=asked.vector,
             phase=phase,
             objection=objection,
-            lead_kind=lead_kind,
+            lead_kind=asked.lead_kind,
             engagement=engagement,
+            outlooks=asked.outlooks,
         )
 
     def _show(

@@ -1,12 +1,23 @@
 """What is asked of the stores in a moment of a call, what they answer, and what a hint is."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 from agent_sidecar.domain.types import CallId, HintId, ObjectionType, StrategyName, Vector
 
 HintStatus = Literal["shown", "used", "dismissed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What fitted weights expect of one strategy: chances of a positive next reaction, 0..1."""
+
+    # in this moment
+    chance: float
+    # over all moments of the fitted calls in which it was used
+    usual: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -22,6 +33,8 @@ class Question:
     # (field, value) pairs that are known of this lead, most telling first
     lead_kind: tuple[tuple[str, str], ...] = ()
     engagement: float | None = None
+    # by strategy, of those that the weights in use know
+    outlooks: Mapping[StrategyName, Outlook] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +62,8 @@ class Evidence:
     lifted: int
     # the call ended qualified
     won: int
+    # (tried, lifted) as above where a try counts half after each of `tally.HALF_LIVES_DAYS`
+    recent: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,6 +78,16 @@ class CallLog:
         legs = [x for x in self.legs.values() if x.party == party and x.to_at is None]
         return legs[-1] if legs else None
 
+    def last_turn(self, party: Party) -> list[TranscriptSegment]:
+        """Return the segments of a party's last turn; the agent may have spoken since."""
+        turn: list[TranscriptSegment] = []
+        for segment in reversed(self.segments):
+            if segment.speaker == party:
+                turn.append(segment)
+            elif turn:
+                break
+        return turn[::-1]
+
     @property
     def last_objection(self) -> str | None:
         """The objection raised last."""

@@ -1,26 +1,47 @@
 """Candidates and evidence to ranked hints with reasons, or to silence.
 
-A strategy's chance of a positive next reaction is a shrunk rate: counts of the widest scope are
-pulled towards a prior from closeness, each narrower scope towards the one before it (a hierarchy of
-beta-binomials), so that three lucky calls do not beat three hundred good ones.
+A strategy's chance of a positive next reaction is a shrunk rate. It begins at the rate of all
+strategies in such a moment, moved by how well this one fits. Counts of the widest scope pull it
+towards what they say, each narrower scope goes on from there (a hierarchy of beta-binomials), and
+within a scope newer tries go on from older ones, so that what has changed is noticed. Three lucky
+calls so do not beat three hundred good ones. Where fitted weights know what to expect of the
+strategy in this very moment, that is the chance, moved by how far counts depart from what the
+weights take for usual.
+
+How little is known is part of the order: looking back, the less sure of two equals stands behind;
+in a live call the order is drawn from what is possible (Thompson, Biometrika 1933), so that a new
+strategy gets its tries, and more of them the better they go.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from itertools import zip_longest
 
-from agent_sidecar.domain.hints import Candidate, Evidence, Question, Retrieved
+import numpy as np
+
+from agent_sidecar.domain.hints import Candidate, Evidence, Outlook, Question, Retrieved
 from agent_sidecar.domain.playbook import Playbook, Strategy
 from agent_sidecar.domain.types import StrategyName
 
-# what a strategy achieves when nothing is known of it
-BASE_RATE = 0.35
-# how many tries a scope needs to weigh as much as the one it is pulled towards
-PRIOR_TRIES = 8.0
-# what fitting the moment adds to the prior
+# what strategies achieve when nothing is known of any, and how many tries that is worth
+BASE_RATE, BASE_TRIES = 0.35, 10.0
+# tries that weigh as much as what they pull on: of everybody, and of a kind of lead
+EVERYBODY_TRIES, KIND_TRIES = 60.0, 30.0
+# what fitting the moment adds to the start
 FITS_OBJECTION, FITS_PHASE = 0.15, 0.05
-# the prior moves by this over the usual range of closeness
+# the start moves by this over the usual range of closeness
 CLOSENESS_WEIGHT, CLOSENESS_USUAL = 0.5, 0.25
+LEAST, MOST = 0.02, 0.98
+# standard deviations by which the less sure stands behind, looking back
+CAUTION = 0.5
+# live, tries count so many times what they are: calls are for selling more than for learning
+LIVE_TRIES = 12.0
+# what an agent reads in two seconds
+REASONS = 2
+# a departure from what is usual that is worth a reason
+WORTH_SAYING = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +50,40 @@ class Ranked:
 
     strategy: Strategy
     say: str
+    # 0..1: chance of a positive rather than a negative next reaction
     confidence: float
     tried: int
     lifted: int
     won: int
     why: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chance:
+    """A chance, and how many tries it stands on: newest ones, and what they were pulled by."""
+
+    mean: float
+    tries: float
+    pull: float
+    # logits that the moment adds to it by fitted weights; None: they do not know the strategy
+    moved: float | None = None
+
+    @property
+    def expected(self) -> float:
+        return _moved(self.mean, self.moved)
+
+    @property
+    def cautious(self) -> float:
+        """What it is at least likely to be; of what was fitted, the spread is not known."""
+        if self.moved is not None:
+            return self.expected
+        spread = math.sqrt(self.mean * (1.0 - self.mean) / (self.tries + self.pull))
+        return self.mean - CAUTION * spread
+
+    def drawn(self, random: np.random.Generator) -> float:
+        tries = LIVE_TRIES * self.tries + self.pull
+        draw = random.beta(self.mean * tries, (1.0 - self.mean) * tries)
+        return _moved(min(max(draw, LEAST / 2), 1.0 - LEAST / 2), self.moved)
 
 
 def rank(
@@ -42,21 +92,61 @@ def rank(
     retrieved: Retrieved,
     *,
     heard: Collection[StrategyName] = (),
+    explore: bool = False,
 ) -> tuple[Ranked, ...]:
-    """Rank what was retrieved, best first; what this call has already heard is left out."""
+    """Rank what was retrieved, best first; what this call has already heard is left out.
+
+    `explore`: in the order of a draw. The same question always draws the same.
+    """
     best = _closest(retrieved.candidates)
     counts = _by_strategy(retrieved.evidence)
-    ranked = [
-        _judge(strategy, question, best.get(strategy.name), counts.get(strategy.name, ()))
-        for strategy in playbook.strategies
-        if strategy.name not in heard and (strategy.name in best or strategy.name in counts)
-    ]
-    return tuple(sorted(ranked, key=lambda r: (-r.confidence, r.strategy.name)))
+    base = _base_rate(counts.values())
+    random = _random(question) if explore else None
+    order: list[tuple[float, str, Ranked]] = []
+    for strategy in playbook.strategies:
+        name = strategy.name
+        outlook = question.outlooks.get(name)
+        known = name in best or name in counts or outlook is not None
+        if name in heard or not known:
+            continue
+        moment = _Moment(
+            question=question,
+            candidate=best.get(name),
+            rows=counts.get(name, ()),
+            outlook=outlook,
+        )
+        chance = _chance(strategy, moment, base)
+        place = chance.cautious if random is None else chance.drawn(random)
+        order.append((-place, name, _judged(strategy, moment, chance)))
+    return tuple(ranked for *_, ranked in sorted(order, key=lambda item: item[:2]))
 
 
 def from_memory(strategy: Strategy, question: Question, why: tuple[str, ...]) -> Ranked:
     """Judge one strategy without asking anybody: for moments that cannot wait."""
-    return replace(_judge(strategy, question, None, ()), why=why)
+    moment = _Moment(question=question, candidate=None, rows=(), outlook=None)
+    chance = _chance(strategy, moment, BASE_RATE)
+    return replace(_judged(strategy, moment, chance), why=why)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Moment:
+    """What is known of one strategy in the moment."""
+
+    question: Question
+    candidate: Candidate | None
+    # counts in one context, from the widest scope to the narrowest
+    rows: Sequence[Evidence]
+    outlook: Outlook | None
+
+    def fits_objection(self, strategy: Strategy) -> bool:
+        return (
+            self.question.objection is not None and self.question.objection in strategy.objections
+        )
+
+    @property
+    def telling(self) -> Evidence | None:
+        """The narrowest scope in which it has been tried."""
+        return next((row for row in reversed(self.rows) if row.tried), None)
 
 
 def _closest(candidates: Iterable[Candidate]) -> Mapping[StrategyName, Candidate]:
@@ -85,46 +175,77 @@ def _by_strategy(evidence: Iterable[Evidence]) -> Mapping[StrategyName, Sequence
     return counts
 
 
-def _judge(
-    strategy: Strategy, question: Question, candidate: Candidate | None, rows: Sequence[Evidence]
-) -> Ranked:
-    fits_objection = question.objection is not None and question.objection in strategy.objections
-    prior = BASE_RATE + (FITS_OBJECTION if fits_objection else 0.0)
-    prior += FITS_PHASE if question.phase in strategy.phases else 0.0
-    if candidate is not None:
-        prior += CLOSENESS_WEIGHT * (candidate.closeness - CLOSENESS_USUAL)
-    chance = min(0.95, max(0.02, prior))
+def _base_rate(counts: Iterable[Sequence[Evidence]]) -> float:
+    """Return how often any strategy lifted in such a moment: where each of them begins."""
+    widest = [rows[0] for rows in counts]
+    lifted = sum(min(row.lifted, row.tried) for row in widest) + BASE_TRIES * BASE_RATE
+    return lifted / (sum(row.tried for row in widest) + BASE_TRIES)
+
+
+def _chance(strategy: Strategy, moment: _Moment, base: float) -> _Chance:
+    if moment.outlook is not None:
+        usual = min(MOST, max(LEAST, moment.outlook.usual))
+        counted = _counted(usual, moment.rows)
+        here = min(MOST, max(LEAST, moment.outlook.chance))
+        return replace(counted, moved=_logit(here) - _logit(usual))
+    start = base + (FITS_OBJECTION if moment.fits_objection(strategy) else 0.0)
+    start += FITS_PHASE if moment.question.phase in strategy.phases else 0.0
+    if moment.candidate is not None:
+        start += CLOSENESS_WEIGHT * (moment.candidate.closeness - CLOSENESS_USUAL)
+    return _counted(min(MOST, max(LEAST, start)), moment.rows)
+
+
+def _counted(start: float, rows: Sequence[Evidence]) -> _Chance:
+    """Return what counts make of a chance: older before newer, wide before narrow."""
+    mean, tries, pull = start, 0.0, EVERYBODY_TRIES
     for row, narrower in zip_longest(rows, rows[1:]):
-        # what the narrower scope counts as well is left to it: one lucky try is one try
-        tried = row.tried - (min(row.tried, narrower.tried) if narrower else 0)
-        lifted = row.lifted - (min(row.lifted, narrower.lifted) if narrower else 0)
-        chance = (min(lifted, tried) + PRIOR_TRIES * chance) / (tried + PRIOR_TRIES)
-    # the narrowest scope in which it has been tried
-    telling = next((row for row in reversed(rows) if row.tried), None)
+        pull = KIND_TRIES if "|" in row.scope else EVERYBODY_TRIES
+        for tried, lifted in _own_tries(row, narrower):
+            mean = (lifted + pull * mean) / (tried + pull)
+            tries = tried
+    return _Chance(mean=mean, tries=tries, pull=pull)
+
+
+def _own_tries(row: Evidence, narrower: Evidence | None) -> Iterator[tuple[float, float]]:
+    """Yield (tried, lifted) of a scope over ever newer times.
+
+    What the narrower scope counts as well is left to it: one lucky try is one try.
+    """
+    inner = _tries(narrower) if narrower else ()
+    for (tried, lifted), (less_tried, less_lifted) in zip_longest(
+        _tries(row), inner, fillvalue=(0.0, 0.0)
+    ):
+        own = max(0.0, tried - less_tried)
+        yield own, min(own, max(0.0, lifted - less_lifted))
+
+
+def _tries(row: Evidence) -> tuple[tuple[float, float], ...]:
+    return (float(row.tried), float(row.lifted)), *row.recent
+
+
+def _judged(strategy: Strategy, moment: _Moment, chance: _Chance) -> Ranked:
+    candidate, telling = moment.candidate, moment.telling
     proven = candidate is not None and candidate.origin == "proven"
     return Ranked(
         strategy=strategy,
         say=candidate.say if candidate and proven and candidate.say else strategy.say[0],
-        confidence=round(chance, 4),
+        confidence=round(chance.expected, 4),
         tried=telling.tried if telling else 0,
         lifted=telling.lifted if telling else 0,
         won=telling.won if telling else 0,
-        why=tuple(_reasons(question, candidate, telling, fits_objection=fits_objection)),
+        why=tuple(_reasons(strategy, moment))[:REASONS],
     )
 
 
-def _reasons(
-    question: Question,
-    candidate: Candidate | None,
-    telling: Evidence | None,
-    *,
-    fits_objection: bool,
-) -> Iterable[str]:
+def _reasons(strategy: Strategy, moment: _Moment) -> Iterator[str]:
+    candidate, telling, outlook = moment.candidate, moment.telling, moment.outlook
     if telling is not None:
         about = scope_in_words(telling.scope)
         yield f"lifted {telling.lifted} of {telling.tried} {about}, {telling.won} qualified"
-    if fits_objection:
-        yield f"answers “{question.objection}”"
+    if outlook is not None and outlook.chance >= outlook.usual + WORTH_SAYING:
+        yield f"better here than usual: {outlook.chance:.0%}, not {outlook.usual:.0%}"
+    if moment.fits_objection(strategy):
+        yield f"answers “{moment.question.objection}”"
     if candidate is not None and candidate.origin == "proven":
         yield f"worked in a call like this ({candidate.closeness:.2f})"
     elif candidate is not None:
@@ -137,3 +258,16 @@ def scope_in_words(scope: str) -> str:
     what, _, name = place.partition(":")
     about = f"on “{name}”" if what == "objection" else f"in phase {name}"
     return f"{about} with {kind.replace('=', ' ').replace('|', ', ')}" if kind else about
+
+
+def _random(question: Question) -> np.random.Generator:
+    seed = blake2b(question.question_id.encode(), digest_size=8).digest()
+    return np.random.default_rng(int.from_bytes(seed, "little"))
+
+
+def _logit(chance: float) -> float:
+    return math.log(chance / (1.0 - chance))
+
+
+def _moved(chance: float, by: float | None) -> float:
+    return chance if by is None else 1.0 / (1.0 + math.exp(-(_logit(chance) + by)))

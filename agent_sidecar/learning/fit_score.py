@@ -50,6 +50,8 @@ class ScoreFit:
     # cues with what they moved, strongest first, as a person says them
     reasons_for: tuple[str, ...]
     reasons_against: tuple[str, ...]
+    # per call the scores, 0..100, of its prospect lines, by weights fitted without the call
+    unseen: tuple[tuple[float, ...], ...]
 
 
 def fit_score(
@@ -80,6 +82,7 @@ def fit_score(
         ),
         reasons_for=tuple(why for why, moves in reasons if moves > 0)[:REASONS],
         reasons_against=tuple(why for why, moves in reversed(reasons) if moves < 0)[:REASONS],
+        unseen=_unseen(lines, model.calibration[0] * leans, len(calls)),
     )
 
 
@@ -144,6 +147,11 @@ def _source(lines: Lines, number: int, name: str, leans: Floats, plain_leans: Fl
         auc=auc(truths, leans[here]),
         plain_auc=auc(truths, plain_leans[here]),
     )
+
+
+def _unseen(lines: Lines, logits: Floats, calls: int) -> tuple[tuple[float, ...], ...]:
+    scores = 100.0 / (1.0 + np.exp(-np.clip(logits, -30.0, 30.0)))
+    return tuple(tuple(scores[lines.calls == call].tolist()) for call in range(calls))
 
 
 def _slope(lines: Lines, leans: Floats) -> float:

@@ -45,20 +45,9 @@ def score_call(
     recorded: RecordedCall, vectors: Mapping[str, Vector], reader: Reader, weights: Weights
 ) -> Iterator[SegmentScore]:
     """Yield one score for every segment, in order; `vectors` by text."""
-    call = Call(
-        ev.CallOpened(
-            call_id=CallId(recorded.call_id),
-            at=STARTED_AT,
-            source="replay",
-            agent="external",
-            lead=recorded.lead,
-            passive=True,
-        ),
-        reader,
-        weights,
-    )
+    call = open_call(recorded, reader, weights)
     for index, segment in enumerate(recorded.segments):
-        told = _hear(call, index, segment, vectors[segment.text])
+        told = hear(call, index, segment, vectors[segment.text])
         yield SegmentScore(
             call_id=recorded.call_id,
             segment=index,
@@ -73,7 +62,20 @@ def score_call(
         )
 
 
-def _hear(call: Call, index: int, segment: SpokenSegment, vector: Vector) -> TranscriptSegment:
+def open_call(recorded: RecordedCall, reader: Reader, weights: Weights) -> Call:
+    """Return the call before anything was said in it."""
+    opened = ev.CallOpened(
+        call_id=CallId(recorded.call_id),
+        at=STARTED_AT,
+        source="replay",
+        agent="external",
+        lead=recorded.lead,
+        passive=True,
+    )
+    return Call(opened, reader, weights)
+
+
+def hear(call: Call, index: int, segment: SpokenSegment, vector: Vector) -> TranscriptSegment:
     """Let the call hear one segment; return what it made of it."""
     hear_segment(call, index, segment, vector)
     if len(call.log.segments) != index + 1:

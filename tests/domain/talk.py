@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from agent_sidecar.domain import events as ev
 from agent_sidecar.domain.call import Call
+from agent_sidecar.domain.engagement import STARTING_WEIGHTS, Weights
 from agent_sidecar.domain.hints import Candidate, Retrieved
 from agent_sidecar.domain.playbook import Playbook
 from agent_sidecar.domain.record import Acoustics, CallRecord, Configuration, TransferOutcome
@@ -22,8 +23,10 @@ WARM, COLD = "how do i start, sounds great, I love it", "terrible awful scam, I 
 class Talk:
     """One call under test."""
 
-    def __init__(self, playbook: Playbook = PLAYBOOK, **opened: object) -> None:
-        self.call = Call(replace(OPENED, **opened), reader(playbook))  # type: ignore[arg-type]
+    def __init__(
+        self, playbook: Playbook = PLAYBOOK, weights: Weights = STARTING_WEIGHTS, **opened: object
+    ) -> None:
+        self.call = Call(replace(OPENED, **opened), reader(playbook), weights)  # type: ignore[arg-type]
         self.effects: list[ev.Effect] = []
         self._lines = 0
 

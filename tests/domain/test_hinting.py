@@ -1,10 +1,25 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from agent_sidecar.domain import events as ev
+from agent_sidecar.domain.engagement import STARTING_WEIGHTS, Weights
 from agent_sidecar.domain.hints import Candidate, Evidence, Retrieved
+from agent_sidecar.domain.outlook import PLACE, SENSES, OutlookModel
 from agent_sidecar.domain.playbook import Thresholds
 from agent_sidecar.domain.types import HintId, Lead, StrategyName
-from tests.domain.playbooks import BOOK, MONEY, REFRAME, STORY, VIDEO, a_playbook, at, like
+from tests.domain.playbooks import (
+    BOOK,
+    DIMENSION,
+    MONEY,
+    REFRAME,
+    STORY,
+    VIDEO,
+    a_playbook,
+    at,
+    like,
+)
 from tests.domain.talk import Talk
 
 CALM = a_playbook(thresholds=Thresholds(hint_cool_down_s=10, hints_per_minute=3))
@@ -207,3 +222,41 @@ def test_a_playbook_without_second_best_says_nothing():
     talk = Talk(a_playbook(second_best=()))
     no_closer(talk, 10.0)
     assert strategies(talk) == []
+
+
+def with_outlook() -> Weights:
+    """Weights that expect much of the video where the prospect said what costs much."""
+    by_number = np.zeros((SENSES * DIMENSION + PLACE, 2), np.float32)
+    by_number[:DIMENSION, 0] = 3.0 * like("costs much")
+    model = OutlookModel(
+        names=(VIDEO, BOOK),
+        by_number=by_number,
+        starts=np.array([-1.0, -1.0], np.float32),
+        usual=np.array([0.3, 0.3], np.float32),
+    )
+    return replace(STARTING_WEIGHTS, outlook=model)
+
+
+def test_fitted_weights_say_what_to_expect_in_the_moment_and_the_best_is_shown():
+    talk = Talk(weights=with_outlook())
+    talk.say("agent", "it is ninety nine dollars", 5.0)
+    talk.say("prospect", OBJECTS, 10.0, like("costs much"))
+    (effect,) = asked(talk)
+    outlooks = effect.question.outlooks
+    assert outlooks[VIDEO].chance > 0.8 > 0.3 > outlooks[BOOK].chance
+    talk.answer(10.1)
+    assert strategies(talk) == [VIDEO]
+
+
+def test_a_look_at_the_moment_asks_what_a_live_call_would_ask_and_changes_nothing():
+    talk = Talk(weights=with_outlook(), lead=Lead(experience_level="none"))
+    first = talk.call.question()
+    assert (first.text, first.vector, first.objection, first.phase) == ("", None, None, 1)
+    talk.say("prospect", OBJECTS, 10.0, like("costs much"))
+    talk.say("prospect", "well", 12.0)
+    looked, (effect,) = talk.call.question(), asked(talk)
+    assert (looked.objection, looked.phase) == (MONEY, effect.question.phase)
+    assert (looked.text, looked.lead_kind) == ("well", effect.question.lead_kind)
+    assert looked.engagement == talk.call.engagement
+    assert set(looked.outlooks) == {VIDEO, BOOK}
+    assert talk.answer(12.5, VIDEO) != []

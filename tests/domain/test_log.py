@@ -35,6 +35,17 @@ def test_the_last_objection_is_the_newest_one():
     assert log.last_objection == MONEY
 
 
+def test_the_last_turn_of_a_party_is_what_it_said_without_a_break():
+    log = a_log()
+    assert log.last_turn("prospect") == []
+    said = TranscriptSegment(index=0, speaker="prospect", text="hm", at=at(1), start_s=0, end_s=1)
+    agent = replace(said, speaker="agent")
+    one, two, three = (replace(said, text=text) for text in ("no", "well", "yes"))
+    log.segments = [one, agent, two, three, agent]
+    assert log.last_turn("prospect") == [two, three]
+    assert log.last_turn("agent") == [agent]
+
+
 def test_the_agent_has_the_prospect_until_a_bridge_and_again_when_the_closer_has_left():
     log = a_log()
     assert log.is_with_agent

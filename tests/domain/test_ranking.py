@@ -4,8 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_sidecar.domain.hints import Candidate, Evidence, Question, Retrieved
-from agent_sidecar.domain.ranking import BASE_RATE, Ranked, from_memory, rank, scope_in_words
+from agent_sidecar.domain.hints import Candidate, Evidence, Outlook, Question, Retrieved
+from agent_sidecar.domain.ranking import (
+    BASE_RATE,
+    BASE_TRIES,
+    EVERYBODY_TRIES,
+    KIND_TRIES,
+    Ranked,
+    from_memory,
+    rank,
+    scope_in_words,
+)
 from agent_sidecar.domain.types import StrategyName
 from tests.domain.playbooks import MONEY, PLAYBOOK, REFRAME, STORY, VIDEO
 
@@ -27,21 +36,30 @@ def near(
 
 
 def tried(
-    strategy: StrategyName, tried: int, lifted: int, *, scope: str = WIDE, won: int = 0
+    strategy: StrategyName,
+    tried: int,
+    lifted: int,
+    *,
+    scope: str = WIDE,
+    won: int = 0,
+    recent: tuple[tuple[float, float], ...] = (),
 ) -> Evidence:
-    return Evidence(strategy=strategy, scope=scope, tried=tried, lifted=lifted, won=won)
+    return Evidence(
+        strategy=strategy, scope=scope, tried=tried, lifted=lifted, won=won, recent=recent
+    )
 
 
 def ranked(
     *found: Candidate | Evidence,
     question: Question = QUESTION,
     heard: tuple[StrategyName, ...] = (),
+    explore: bool = False,
 ) -> tuple[Ranked, ...]:
     retrieved = Retrieved(
         candidates=tuple(one for one in found if isinstance(one, Candidate)),
         evidence=tuple(one for one in found if isinstance(one, Evidence)),
     )
-    return rank(PLAYBOOK, question, retrieved, heard=heard)
+    return rank(PLAYBOOK, question, retrieved, heard=heard, explore=explore)
 
 
 def names(result: tuple[Ranked, ...]) -> list[str]:
@@ -59,7 +77,9 @@ def test_thirty_lucky_ones_do():
 def test_a_new_strategy_stands_between_the_good_and_the_bad():
     result = ranked(near(VIDEO), tried(STORY, 100, 60), tried(REFRAME, 100, 5))
     assert names(result) == [STORY, VIDEO, REFRAME]
-    assert result[1].confidence == pytest.approx(BASE_RATE)
+    # nothing is known of it: as good as all of them together
+    base = (65 + BASE_TRIES * BASE_RATE) / (200 + BASE_TRIES)
+    assert result[1].confidence == pytest.approx(base, abs=1e-4)
     assert (result[1].tried, result[1].lifted, result[1].won) == (0, 0, 0)
 
 
@@ -87,9 +107,10 @@ def test_scopes_count_from_the_widest_to_the_narrowest_each_try_once_in_whatever
         # the objection tells more: the phase is not asked
         tried(STORY, 200, 20, scope="phase:5"),
     ]
-    expected = BASE_RATE
-    for own_tried, own_lifted in ((30, 33), (15, 2), (5, 5)):
-        expected = (min(own_lifted, own_tried) + 8 * expected) / (own_tried + 8)
+    expected = (40 + BASE_TRIES * BASE_RATE) / (50 + BASE_TRIES)
+    pulls = (EVERYBODY_TRIES, KIND_TRIES, KIND_TRIES)
+    for (own_tried, own_lifted), pull in zip(((30, 33), (15, 2), (5, 5)), pulls, strict=True):
+        expected = (min(own_lifted, own_tried) + pull * expected) / (own_tried + pull)
     for order in (rows, rows[::-1], rows[2:] + rows[:2]):
         (one,) = ranked(*order)
         assert one.confidence == pytest.approx(expected, abs=1e-4)
@@ -99,7 +120,7 @@ def test_scopes_count_from_the_widest_to_the_narrowest_each_try_once_in_whatever
 def test_one_lucky_call_counts_once_however_many_kinds_it_belongs_to():
     scopes = ("objection:money", "objection:money|a=1", "objection:money|a=1|b=2")
     (everywhere,) = ranked(*(tried(STORY, 1, 1, scope=scope) for scope in scopes))
-    (once,) = ranked(tried(STORY, 1, 1, scope="objection:money"))
+    (once,) = ranked(tried(STORY, 1, 1, scope=scopes[-1]))
     assert everywhere.confidence == once.confidence
 
 
@@ -137,14 +158,71 @@ def test_a_proven_line_is_said_in_its_own_words():
     assert own.why == ("close to the moment (0.80)",)
 
 
-def test_the_reasons_name_the_evidence_first():
+def test_the_reasons_name_the_evidence_first_and_are_read_in_two_seconds():
     question = replace(QUESTION, objection=MONEY)
     (one,) = ranked(near(REFRAME, 0.5), tried(REFRAME, 40, 30, won=9), question=question)
-    assert one.why == (
-        "lifted 30 of 40 in phase 5, 9 qualified",
-        "answers “money”",
-        "close to the moment (0.50)",
-    )
+    assert one.why == ("lifted 30 of 40 in phase 5, 9 qualified", "answers “money”")
+
+
+def test_what_has_changed_lately_counts_more_than_what_was():
+    fell = tried(STORY, 400, 300, recent=((300, 200), (120, 40), (60, 6)))
+    (one,) = ranked(fell)
+    (steady,) = ranked(tried(STORY, 400, 300, recent=((300, 225), (120, 90), (60, 45))))
+    assert one.confidence < 0.45 < 0.7 < steady.confidence
+
+
+def test_few_tries_lately_change_little():
+    (before,) = ranked(tried(STORY, 400, 300))
+    (after,) = ranked(tried(STORY, 400, 300, recent=((3, 0), (3, 0), (3, 0))))
+    assert before.confidence > after.confidence > before.confidence - 0.12
+
+
+def test_of_two_alike_the_less_sure_stands_behind():
+    result = ranked(near(REFRAME, 0.25), tried(STORY, 1000, 350))
+    assert names(result) == [STORY, REFRAME]
+    assert result[0].confidence == pytest.approx(result[1].confidence, abs=1e-3)
+
+
+def test_what_fitted_weights_expect_is_the_chance_and_needs_nothing_retrieved():
+    question = replace(QUESTION, outlooks={STORY: Outlook(chance=0.8, usual=0.6)})
+    (one,) = ranked(question=question)
+    assert one.strategy.name == STORY
+    assert one.confidence == pytest.approx(0.8)
+    assert one.why == ("better here than usual: 80%, not 60%",)
+
+
+def test_counts_that_say_what_is_usual_leave_the_outlook_alone_and_others_move_it():
+    question = replace(QUESTION, outlooks={STORY: Outlook(chance=0.8, usual=0.6)})
+    (usual,) = ranked(tried(STORY, 500, 300), question=question)
+    (better,) = ranked(tried(STORY, 500, 450), question=question)
+    (worse,) = ranked(tried(STORY, 500, 50), question=question)
+    assert usual.confidence == pytest.approx(0.8, abs=1e-3)
+    assert worse.confidence < 0.4 < 0.9 < better.confidence
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 500))
+def test_any_outlook_makes_a_chance(chance, usual, lifted):
+    question = replace(QUESTION, outlooks={STORY: Outlook(chance=chance, usual=usual)})
+    for explore in (False, True):
+        (one,) = ranked(tried(STORY, 500, lifted), question=question, explore=explore)
+        assert 0.0 < one.confidence < 1.0
+
+
+def asking(number: int) -> Question:
+    return replace(QUESTION, question_id=f"c{number}:q1")
+
+
+def test_the_same_question_always_draws_the_same_order():
+    found = (near(VIDEO), near(STORY), near(REFRAME))
+    orders = {tuple(names(ranked(*found, question=asking(7), explore=True))) for _ in range(5)}
+    assert len(orders) == 1
+
+
+def test_a_new_strategy_gets_tries_and_a_bad_one_hardly_any():
+    found = (tried(STORY, 400, 160), tried(REFRAME, 400, 40), near(VIDEO))
+    first = [names(ranked(*found, question=asking(n), explore=True))[0] for n in range(400)]
+    assert 4 < first.count(VIDEO) < 200 < first.count(STORY)
+    assert first.count(REFRAME) == 0
 
 
 def test_equals_stand_in_the_order_of_their_names():

@@ -209,6 +209,13 @@ class Projection(Protocol):
         """
         ...
 
+    async def apply_all(self, records: Sequence[CallRecord]) -> None:
+        """Write several, in fewer steps than one after the other; the result is the same.
+
+        What it raises leaves open which of them were written: applying each again is always right.
+        """
+        ...
+
     async def differences(self, records: Sequence[CallRecord]) -> Mapping[CallId, Sequence[str]]:
         """Compare content: for each record that is missing or differs here, what and how."""
         ...

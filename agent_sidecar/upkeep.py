@@ -26,7 +26,7 @@ async def keep_warm(parts: "Parts", warm: WarmCopy) -> None:
     """Read the evidence into memory now and then, for the moments in which the graph is late."""
     while True:
         try:
-            warm.remember(await parts.stores.evidence.everything())
+            warm.remember(await parts.stores.evidence.everything(parts.clock.now()))
         except SidecarError as exc:
             log.warning("evidence_not_read", error=str(exc))
         await asyncio.sleep(REFRESH_S)

@@ -341,6 +341,9 @@ class FakeProjection(Adversity):
         return ()
 
     async def apply(self, record: CallRecord) -> None:
+        await self.apply_all([record])
+
+    async def apply_all(self, records: Sequence[CallRecord]) -> None:
         self.asked += 1
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
@@ -348,10 +351,11 @@ class FakeProjection(Adversity):
             await self.strike()
         finally:
             self._at_once -= 1
-        if record.call_id in self.fails_for:
-            raise self.fails_for[record.call_id]
-        self.held[record.call_id] = record
-        self.applied.append(record)
+        for record in records:
+            if record.call_id in self.fails_for:
+                raise self.fails_for[record.call_id]
+            self.held[record.call_id] = record
+            self.applied.append(record)
 
     async def differences(self, records: Sequence[CallRecord]) -> Mapping[CallId, Sequence[str]]:
         await self.strike()

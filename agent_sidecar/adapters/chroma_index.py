@@ -68,14 +68,18 @@ class ChromaIndex:
         ]
 
     async def apply(self, record: CallRecord) -> None:
-        rows = self._wanted(record)
-        for row in (row for by_id in rows.values() for row in by_id.values()):
-            if row.vector.shape != (self._server.dimension,):
-                raise RecordRejected(
-                    f"the vector {row.id} has {row.vector.size} numbers, but the model"
-                    f" {self._server.model} makes {self._server.dimension}"
-                )
-        stored = await self._ids_of(record.call_id)
+        await self.apply_all([record])
+
+    async def apply_all(self, records: Sequence[CallRecord]) -> None:
+        """Write the rows of several calls with one request a collection."""
+        # the newest version of a call is all that counts
+        newest = {record.call_id: record for record in records}
+        rows: dict[str, dict[str, VectorRow]] = {}
+        for record in newest.values():
+            for name, by_id in self._wanted(record).items():
+                self._check(by_id.values())
+                rows.setdefault(name, {}).update(by_id)
+        stored = await self._ids_of(list(newest))
         for name, by_id in rows.items():
             if by_id:
                 await self._upsert(name, tuple(by_id.values()))
@@ -83,6 +87,14 @@ class ChromaIndex:
             stale = sorted(ids - rows.get(name, {}).keys())
             if stale:
                 await self._delete(name, stale)
+
+    def _check(self, rows: Iterable[VectorRow]) -> None:
+        for row in rows:
+            if row.vector.shape != (self._server.dimension,):
+                raise RecordRejected(
+                    f"the vector {row.id} has {row.vector.size} numbers, but the model"
+                    f" {self._server.model} makes {self._server.dimension}"
+                )
 
     async def load(self, playbook: Playbook, vectors: Mapping[str, Vector]) -> None:
         """Store the texts of `playbook_texts` that changed, and forget those that are gone.
@@ -128,11 +140,12 @@ class ChromaIndex:
             for family, of_family in rows.items()
         }
 
-    async def _ids_of(self, call_id: CallId) -> Mapping[str, set[str]]:
-        """Return what is stored of a call, by collection, wherever it lies."""
+    async def _ids_of(self, call_ids: Sequence[CallId]) -> Mapping[str, set[str]]:
+        """Return what is stored of calls, by collection, wherever it lies."""
         stored: dict[str, set[str]] = {}
+        of_these = _of_calls(call_ids)
         found = await self._server.ask_each(
-            _CALL_COLLECTIONS, lambda c: c.get(where={"call_id": call_id}, include=[])
+            _CALL_COLLECTIONS, lambda c: c.get(where=of_these, include=[])
         )
         for name, got in found.items():
             if got is None:
@@ -144,8 +157,7 @@ class ChromaIndex:
         self, call_ids: Sequence[CallId]
     ) -> Mapping[CallId, Mapping[tuple[str, str], VectorRow]]:
         rows: dict[CallId, dict[tuple[str, str], VectorRow]] = {i: {} for i in call_ids}
-        # the library's own type of a filter does not allow the filter that its pages show
-        of_these = cast(Where, {"call_id": {"$in": [*call_ids]}})
+        of_these = _of_calls(call_ids)
         found = await self._server.ask_each(
             _CALL_COLLECTIONS,
             lambda c: c.get(where=of_these, include=["embeddings", "metadatas", "documents"]),
@@ -170,6 +182,11 @@ class ChromaIndex:
 
     async def _delete(self, name: str, ids: Sequence[str]) -> None:
         await self._server.ask(name, lambda c: c.delete(ids=list(ids)))
+
+
+def _of_calls(call_ids: Sequence[CallId]) -> Where:
+    # the library's own type of a filter does not allow the filter that its pages show
+    return cast(Where, {"call_id": {"$in": [*call_ids]}})
 
 
 def _playbook_row(text: PlaybookText, vectors: Mapping[str, Vector]) -> VectorRow:

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 import msgspec
 from bson.codec_options import CodecOptions
 from bson.errors import BSONError
-from pymongo import AsyncMongoClient, IndexModel, WriteConcern
+from pymongo import AsyncMongoClient, IndexModel, UpdateOne, WriteConcern
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
+    BulkWriteError,
     ConfigurationError,
     DocumentTooLarge,
     DuplicateKeyError,
@@ -106,10 +107,7 @@ class MongoConversations:
 
     async def apply(self, record: CallRecord) -> None:
         """Store the whole conversation in place of an earlier version; what others added stays."""
-        document = stored_document(record)
-        key = {"_id": document.pop("_id")}
-        now = datetime.now(UTC)
-        change = {"$set": {**document, "updatedAt": now}, "$setOnInsert": {"createdAt": now}}
+        key, change = _upsert(record)
         async with self._translated():
             for upsert in range(_UPSERTS):
                 try:
@@ -119,6 +117,19 @@ class MongoConversations:
                         raise
                 else:
                     return
+
+    async def apply_all(self, records: Sequence[CallRecord]) -> None:
+        """Do so for several in one request; where the server refuses any, one after the other."""
+        changes = [UpdateOne(*_upsert(record), upsert=True) for record in records]
+        async with self._translated():
+            try:
+                await self._conversations.bulk_write(changes)
+            except BulkWriteError:
+                refused = True
+            else:
+                refused = False
+        for record in records if refused else ():
+            await self.apply(record)
 
     async def differences(self, records: Sequence[CallRecord]) -> Mapping[CallId, Sequence[str]]:
         """Compare each stored document, and the record in it, with what the record makes."""
@@ -236,6 +247,14 @@ class MongoConversations:
         # the rest repeats the whole topology
         reason = str(exc).partition(" (configured timeouts:")[0].partition(", Timeout:")[0]
         return f"MongoDB at {self._place}: {reason}. What to do: {advice}"
+
+
+def _upsert(record: CallRecord) -> tuple[_Document, _Document]:
+    """Return what names the record's document, and what changes in it."""
+    document = stored_document(record)
+    key = {"_id": document.pop("_id")}
+    now = datetime.now(UTC)
+    return key, {"$set": {**document, "updatedAt": now}, "$setOnInsert": {"createdAt": now}}
 
 
 def _failed_places(exc: OperationFailure) -> str:

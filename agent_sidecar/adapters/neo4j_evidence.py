@@ -4,21 +4,23 @@ One cheap read of counts that were kept when calls ended; nothing is added up wh
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import cast
 
 from agent_sidecar.adapters.bolt import Bolt, Row
+from agent_sidecar.adapters.neo4j_counts import read_answers
 from agent_sidecar.domain.hints import Evidence, Question, Retrieved
-from agent_sidecar.domain.tally import EVERYBODY, contexts, kinds, scope
+from agent_sidecar.domain.tally import EVERYBODY, contexts, days, kinds, scope
 from agent_sidecar.domain.types import StrategyName
 
 # one row per scope: rows cost more than what is in them (125 rows 9 ms, 5 rows 3 ms)
 IN_PHASE = """
 MATCH (:Phase {number: $phase})-[a:ANSWERED_BY]->(s:Strategy)
 RETURN 'phase:' + toString($phase) AS scope,
-       collect([s.name, a.tried, a.lifted, a.won]) AS found
+       collect([s.name, properties(a)]) AS found
 UNION ALL
 MATCH (k:Kind)-[a:ANSWERED_BY]->(s:Strategy) WHERE k.scope IN $scopes
-RETURN k.scope AS scope, collect([s.name, a.tried, a.lifted, a.won]) AS found
+RETURN k.scope AS scope, collect([s.name, properties(a)]) AS found
 """
 IN_PHASE_AND_ON_OBJECTION = (
     IN_PHASE
@@ -26,19 +28,19 @@ IN_PHASE_AND_ON_OBJECTION = (
 UNION ALL
 MATCH (:Objection {type: $objection})-[a:ANSWERED_BY]->(s:Strategy)
 RETURN 'objection:' + $objection AS scope,
-       collect([s.name, a.tried, a.lifted, a.won]) AS found
+       collect([s.name, properties(a)]) AS found
 """
 )
 EVERYTHING = """
 MATCH (p:Phase)-[a:ANSWERED_BY]->(s:Strategy)
 RETURN 'phase:' + toString(p.number) AS scope,
-       collect([s.name, a.tried, a.lifted, a.won]) AS found
+       collect([s.name, properties(a)]) AS found
 UNION ALL
 MATCH (o:Objection)-[a:ANSWERED_BY]->(s:Strategy)
-RETURN 'objection:' + o.type AS scope, collect([s.name, a.tried, a.lifted, a.won]) AS found
+RETURN 'objection:' + o.type AS scope, collect([s.name, properties(a)]) AS found
 UNION ALL
 MATCH (k:Kind)-[a:ANSWERED_BY]->(s:Strategy)
-RETURN k.scope AS scope, collect([s.name, a.tried, a.lifted, a.won]) AS found
+RETURN k.scope AS scope, collect([s.name, properties(a)]) AS found
 """
 
 
@@ -64,20 +66,23 @@ class Neo4jEvidence:
                 objection=question.objection,
                 scopes=scopes,
             )
-        return Retrieved(evidence=tuple(_evidence(rows)))
+        return Retrieved(evidence=tuple(_evidence(rows, question.at)))
 
-    async def everything(self) -> Sequence[Evidence]:
-        """Return all evidence there is, for a copy that answers when the graph is late."""
-        return tuple(_evidence(await self._bolt.read(EVERYTHING)))
+    async def everything(self, at: datetime) -> Sequence[Evidence]:
+        """Return all evidence there is as of a time, to answer from when the graph is late."""
+        return tuple(_evidence(await self._bolt.read(EVERYTHING), at))
 
 
-def _evidence(rows: Iterable[Row]) -> Iterable[Evidence]:
+def _evidence(rows: Iterable[Row], at: datetime | None) -> Iterable[Evidence]:
     for row in rows:
-        for strategy, tried, lifted, won in cast(list[tuple[str, int, int, int]], row["found"]):
+        for strategy, properties in cast(list[tuple[str, Row]], row["found"]):
+            kept = read_answers(properties)
             yield Evidence(
                 strategy=StrategyName(strategy),
                 scope=str(row["scope"]),
-                tried=tried,
-                lifted=lifted,
-                won=won,
+                tried=kept.tried,
+                lifted=kept.lifted,
+                won=kept.won,
+                sunk=kept.sunk,
+                recent=kept.recent(kept.at_days if at is None else days(at)),
             )

@@ -1,13 +1,14 @@
 """The graph of calls in Neo4j, or in a server that speaks its protocol: facts and exact counts.
 
-One record is one write transaction. It first touches the one `Evidence` node, which makes writers
-queue there: what a transaction reads and adds to is then its own until it commits, deadlocks cannot
-happen, and figures that depend on all calls (correlations) stay exact. The call's node keeps what
-the call has added to the counts, so a record applied again adds the difference: nothing.
+A batch of records is one write transaction. It first touches the one `Evidence` node, which makes
+writers queue there: what a transaction reads and adds to is then its own until it commits,
+deadlocks cannot happen, and figures that depend on all calls (correlations) stay exact. The call's
+node keeps what the call has added to the counts, so a record applied again adds the difference:
+nothing.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import TypeAlias, cast
 
@@ -15,6 +16,7 @@ import msgspec
 
 from agent_sidecar.adapters import neo4j_statements as cypher
 from agent_sidecar.adapters.bolt import Bolt, Row, Run, numbered_statements
+from agent_sidecar.adapters.neo4j_counts import Change, Contribution, read_answers, write_counts
 from agent_sidecar.domain.audit import property_differences
 from agent_sidecar.domain.facts import (
     Edge,
@@ -26,31 +28,12 @@ from agent_sidecar.domain.facts import (
     seen_later,
 )
 from agent_sidecar.domain.record import CallRecord
-from agent_sidecar.domain.tally import (
-    Count,
-    Derived,
-    Tally,
-    added,
-    deltas,
-    objection_figures,
-    pattern_figures,
-    read_tally,
-    scope,
-    strategy_figures,
-    transfer_correlation,
-    write_tally,
-)
+from agent_sidecar.domain.tally import Count, scope
 from agent_sidecar.domain.types import CallId, StoreName
 from agent_sidecar.errors import StoreUnavailable
 
 _SCHEMA = resources.files("agent_sidecar.adapters") / "schema" / "graph"
-# what is derived from the counts that a node carries
-_FIGURES: Mapping[str, Callable[[Tally], Derived]] = {
-    "strategy": strategy_figures,
-    "objection": objection_figures,
-    "pattern": pattern_figures,
-}
-# (scope, strategy) -> tried, lifted, won
+# (scope, strategy) -> tried, lifted, sunk, won, hinted
 _Evidence: TypeAlias = Mapping[tuple[str, str], tuple[int, ...]]
 
 
@@ -80,10 +63,14 @@ class Neo4jGraph:
         return sorted(await self._schema_names() - former)
 
     async def apply(self, record: CallRecord) -> None:
-        facts = graph_facts(record)
+        await self.apply_all([record])
+
+    async def apply_all(self, records: Sequence[CallRecord]) -> None:
+        # the newest version of a call is all that counts
+        newest = {record.call_id: graph_facts(record) for record in records}
 
         async def work(run: Run) -> None:
-            await _replace(run, facts)
+            await _replace(run, list(newest.values()))
 
         await self._bolt.write(work)
 
@@ -123,8 +110,9 @@ class Neo4jGraph:
         scopes = sorted({scope(context, kind) for context, kind, _ in keys if kind})
         answered: dict[tuple[str, str], tuple[int, ...]] = {}
         for row in await self._bolt.read(cypher.READ_ANSWERED, scopes=scopes):
-            for strategy, *amounts in cast(list[tuple[str, int, int, int]], row["found"]):
-                answered[str(row["scope"]), strategy] = tuple(amounts)
+            kept = read_answers(_properties(row["properties"]))
+            amounts = (kept.tried, kept.lifted, kept.sunk, kept.won, kept.hinted)
+            answered[str(row["scope"]), str(row["strategy"])] = amounts
         return answered
 
     async def _schema_names(self) -> set[str]:
@@ -135,41 +123,83 @@ class Neo4jGraph:
         }
 
 
-async def _replace(run: Run, facts: GraphFacts) -> None:
-    """Make the graph hold exactly this of the call, whatever it held before."""
+async def _replace(run: Run, calls: Sequence[GraphFacts]) -> None:
+    """Make the graph hold exactly this of these calls, whatever it held before."""
     if not await run(cypher.LOCK):
         raise StoreUnavailable("the graph has no schema yet: run `agent-sidecar migrate`")
-    (former,) = await run(
-        cypher.FORMER, call_id=facts.call_id, lead_id=facts.lead_id, closer=facts.closer
+    ids = [facts.call_id for facts in calls]
+    former = {str(row["id"]): row for row in await run(cypher.FORMER_CALLS, ids=ids)}
+    if former:
+        await run(cypher.FORGET, ids=sorted(former))
+    rows = [{"id": facts.call_id, "properties": _call_properties(facts)} for facts in calls]
+    await run(cypher.CALLS, rows=rows)
+    await _write_leads(run, calls)
+    await _write_closers(run, calls)
+    patterns = sorted({pattern for facts in calls for pattern in facts.patterns})
+    if patterns:
+        await run(cypher.PATTERNS, rows=[{"id": i, "type": kind} for i, kind in patterns])
+    await _write_edges(run, calls)
+    leads = {facts.lead_id for facts in calls}
+    leads |= {str(row["lead_id"] or "") for row in former.values()}
+    await _learn_traits(run, leads - {""})
+    await write_counts(
+        run,
+        [
+            Change(
+                former=_read_contribution(former.get(facts.call_id, {})),
+                now=Contribution(counts=facts.contribution, at_days=facts.at_days),
+            )
+            for facts in calls
+        ],
     )
-    await run(cypher.FORGET, call_id=facts.call_id)
-    await run(cypher.CALL, call_id=facts.call_id, properties=_call_properties(facts))
-    if facts.lead_id:
-        changed = lead_properties(facts, _properties(former["lead"]))
-        await run(cypher.LEAD, lead_id=facts.lead_id, properties=changed)
-    if facts.closer and seen_later(facts, _properties(former["closer"])):
-        changed = {
-            "availability": facts.closer_available,
-            "seen_at": facts.seen_at,
-            "seen_call": facts.call_id,
-        }
-        await run(cypher.CLOSER, closer=facts.closer, properties=changed)
-    if facts.patterns:
-        rows = [{"id": identity, "type": kind} for identity, kind in facts.patterns]
-        await run(cypher.PATTERNS, rows=rows)
-    await _write_edges(run, facts)
-    await _learn_traits(run, {facts.lead_id, str(former["lead_id"] or "")} - {""})
-    await _count(run, deltas(_read_contribution(former["contribution"]), facts.contribution))
 
 
-async def _write_edges(run: Run, facts: GraphFacts) -> None:
+async def _write_leads(run: Run, calls: Sequence[GraphFacts]) -> None:
+    ids = sorted({facts.lead_id for facts in calls} - {""})
+    if not ids:
+        return
+    stored = _by_id(await run(cypher.FORMER_LEADS, ids=ids))
+    known = {identity: dict(stored.get(identity, {})) for identity in ids}
+    changed: dict[str, dict[str, object]] = {identity: {} for identity in ids}
+    for facts in calls:
+        if facts.lead_id:
+            changes = lead_properties(facts, known[facts.lead_id])
+            known[facts.lead_id] |= changes
+            changed[facts.lead_id] |= changes
+    await run(cypher.LEADS, rows=[{"id": i, "properties": p} for i, p in changed.items()])
+
+
+async def _write_closers(run: Run, calls: Sequence[GraphFacts]) -> None:
+    names = sorted({facts.closer for facts in calls} - {""})
+    if not names:
+        return
+    known = {n: dict(p) for n, p in _by_id(await run(cypher.FORMER_CLOSERS, ids=names)).items()}
+    changed: dict[str, dict[str, object]] = {}
+    for facts in calls:
+        if facts.closer and seen_later(facts, known.get(facts.closer, {})):
+            changed[facts.closer] = known[facts.closer] = {
+                "availability": facts.closer_available,
+                "seen_at": facts.seen_at,
+                "seen_call": facts.call_id,
+            }
+    if changed:
+        await run(cypher.CLOSERS, rows=[{"id": n, "properties": p} for n, p in changed.items()])
+
+
+async def _write_edges(run: Run, calls: Iterable[GraphFacts]) -> None:
     edges: dict[EdgeType, list[dict[str, object]]] = defaultdict(list)
-    for edge in facts.edges:
-        edges[edge.type].append(
-            {"to": edge.to, "position": edge.position, "properties": edge.properties}
-        )
+    for facts in calls:
+        for edge in facts.edges:
+            edges[edge.type].append(
+                {
+                    "of": facts.call_id,
+                    "to": edge.to,
+                    "position": edge.position,
+                    "properties": edge.properties,
+                }
+            )
     for kind, rows in edges.items():
-        await run(cypher.EDGES[kind], call_id=facts.call_id, edges=rows)
+        await run(cypher.EDGES[kind], edges=rows)
 
 
 async def _learn_traits(run: Run, lead_ids: Iterable[str]) -> None:
@@ -179,56 +209,6 @@ async def _learn_traits(run: Run, lead_ids: Iterable[str]) -> None:
     rows = [{"lead_id": lead, "traits": mean_traits(told)} for lead, told in calls.items()]
     if rows:
         await run(cypher.LEAD_TRAITS, rows=rows)
-
-
-async def _count(run: Run, changes: Sequence[Count]) -> None:
-    """Add to the counts, and derive anew what depends on them."""
-    answered: dict[tuple[str, bool], list[dict[str, object]]] = defaultdict(list)
-    tallied: dict[str, dict[str, list[Count]]] = defaultdict(lambda: defaultdict(list))
-    totals = (0, 0)
-    for change in changes:
-        if change.counter == "answered":
-            context, kind, _ = change.key
-            answered[context.partition(":")[0], bool(kind)].append(_answered_row(change))
-        elif change.counter == "calls":
-            totals = (change.amounts[0], change.amounts[1])
-        else:
-            tallied[change.counter][change.key[0]].append(change)
-    for about, rows in answered.items():
-        await run(cypher.ANSWERED[about], rows=rows)
-    for counter, by_node in tallied.items():
-        await _add_to_tallies(run, counter, by_node)
-    if changes:
-        await _correlate(run, calls=totals[0], transferred=totals[1])
-
-
-async def _add_to_tallies(run: Run, counter: str, changes: Mapping[str, Sequence[Count]]) -> None:
-    read, write = cypher.TALLIES[counter]
-    stored = {str(r["key"]): r["tally"] for r in await run(read, keys=sorted(changes))}
-    rows = []
-    for key, added_here in sorted(changes.items()):
-        tally = added(read_tally(cast(str | None, stored.get(key))), added_here)
-        properties = {**_FIGURES[counter](tally), "tally": write_tally(tally)}
-        rows.append({"key": key, "properties": properties})
-    await run(write, rows=rows)
-
-
-async def _correlate(run: Run, *, calls: int, transferred: int) -> None:
-    """Add to the totals; every strategy's correlation depends on them."""
-    (totals,) = await run(cypher.TOTALS, calls=calls, transferred=transferred)
-    rows = [
-        {
-            "name": use["name"],
-            "correlation": transfer_correlation(
-                calls=cast(int, totals["calls"]),
-                transferred=cast(int, totals["transferred"]),
-                used=cast(int, use["calls"]),
-                used_and_transferred=cast(int, use["transferred"]),
-            ),
-        }
-        for use in await run(cypher.USES)
-    ]
-    await run(cypher.CORRELATIONS, rows=rows)
 
 
 def _lead_differences(facts: GraphFacts, stored: Row | None) -> Iterable[str]:
@@ -266,7 +246,7 @@ def _count_differences(contribution: Iterable[Count], stored: _Evidence) -> Iter
         if count.counter != "answered":
             continue
         context, kind, strategy = count.key
-        found = stored.get((scope(context, kind), strategy), (0, 0, 0))
+        found = stored.get((scope(context, kind), strategy), (0,) * len(count.amounts))
         if any(have < share for have, share in zip(found, count.amounts, strict=True)):
             yield (
                 f"ANSWERED_BY {strategy} of {scope(context, kind)} counts {found},"
@@ -274,27 +254,17 @@ def _count_differences(contribution: Iterable[Count], stored: _Evidence) -> Iter
             )
 
 
-def _answered_row(count: Count) -> dict[str, object]:
-    context, kind, strategy = count.key
-    tried, lifted, won = count.amounts
-    return {
-        "name": context.partition(":")[2],
-        "scope": scope(context, kind),
-        "kind": kind,
-        "strategy": strategy,
-        "tried": tried,
-        "lifted": lifted,
-        "won": won,
-    }
-
-
 def _call_properties(facts: GraphFacts) -> Mapping[str, object]:
     contribution = msgspec.json.encode(facts.contribution).decode()
-    return {**facts.call, "contribution": contribution}
+    return {**facts.call, "contribution": contribution, "contribution_at": facts.at_days}
 
 
-def _read_contribution(text: object) -> tuple[Count, ...]:
-    return msgspec.json.decode(text, type=tuple[Count, ...]) if isinstance(text, str) else ()
+def _read_contribution(former: Row) -> Contribution:
+    text, at = former.get("contribution"), former.get("at")
+    if not isinstance(text, str):
+        return Contribution()
+    counts = msgspec.json.decode(text, type=tuple[Count, ...])
+    return Contribution(counts=counts, at_days=at if isinstance(at, float) else None)
 
 
 def _properties(value: object) -> Row:

@@ -10,47 +10,56 @@ from agent_sidecar.domain.facts import EdgeType
 
 # the lock is the write to the node: a MERGE would first share it, and two that share it deadlock
 LOCK = "MATCH (e:Evidence {name: 'all'}) SET e.revision = e.revision + 1 RETURN e.revision AS n"
-FORMER = """
-MATCH (e:Evidence {name: 'all'})
-OPTIONAL MATCH (c:Call {id: $call_id})
-OPTIONAL MATCH (l:Lead {id: $lead_id})
-OPTIONAL MATCH (k:Kevin {name: $closer})
-RETURN c.contribution AS contribution, c.leadId AS lead_id,
-       properties(l) AS lead, properties(k) AS closer
+FORMER_CALLS = """
+UNWIND $ids AS id MATCH (c:Call {id: id})
+RETURN id, c.contribution AS contribution, c.contribution_at AS at, c.leadId AS lead_id
 """
+FORMER_LEADS = "UNWIND $ids AS id MATCH (l:Lead {id: id}) RETURN id, properties(l) AS properties"
+FORMER_CLOSERS = (
+    "UNWIND $ids AS id MATCH (k:Kevin {name: id}) RETURN id, properties(k) AS properties"
+)
 FORGET = """
-MATCH (c:Call {id: $call_id})-[r:HAD_CALL|HAD_CONVERSATION|ENCOUNTERED_OBJECTION|USED_STRATEGY|
+UNWIND $ids AS id
+MATCH (c:Call {id: id})-[r:HAD_CALL|HAD_CONVERSATION|ENCOUNTERED_OBJECTION|USED_STRATEGY|HINTED|
   EXHIBITED_PATTERN|LED_TO_OUTCOME|KEVIN_AVAILABLE|TRANSFER_ATTEMPTED]-()
 DELETE r
 """
-CALL = "MERGE (c:Conversation:Call {id: $call_id, callId: $call_id}) SET c = $properties"
-LEAD = "MERGE (l:Lead {id: $lead_id}) SET l.leadId = $lead_id, l += $properties"
-CLOSER = "MERGE (k:Kevin {name: $closer}) SET k += $properties"
+CALLS = """
+UNWIND $rows AS row
+MERGE (c:Conversation:Call {id: row.id, callId: row.id}) SET c = row.properties
+"""
+LEADS = "UNWIND $rows AS row MERGE (l:Lead {id: row.id}) SET l.leadId = row.id, l += row.properties"
+CLOSERS = "UNWIND $rows AS row MERGE (k:Kevin {name: row.id}) SET k += row.properties"
 PATTERNS = "UNWIND $rows AS row MERGE (p:Pattern {id: row.id}) SET p.type = row.type"
+_FROM = "UNWIND $edges AS edge MATCH (c:Call {id: edge.of}) "
 EDGES: Mapping[EdgeType, LiteralString] = {
-    "HAD_CALL": """
-MATCH (c:Call {id: $call_id}) UNWIND $edges AS edge MATCH (l:Lead {id: edge.to})
-MERGE (l)-[:HAD_CALL]->(c)""",
-    "HAD_CONVERSATION": """
-MATCH (c:Call {id: $call_id}) UNWIND $edges AS edge MATCH (l:Lead {id: edge.to})
-MERGE (l)-[r:HAD_CONVERSATION]->(c) SET r += edge.properties""",
-    "ENCOUNTERED_OBJECTION": """
-MATCH (c:Call {id: $call_id}) UNWIND $edges AS edge MERGE (o:Objection {type: edge.to})
+    "HAD_CALL": _FROM + "MATCH (l:Lead {id: edge.to}) MERGE (l)-[:HAD_CALL]->(c)",
+    "HAD_CONVERSATION": _FROM
+    + """
+MATCH (l:Lead {id: edge.to}) MERGE (l)-[r:HAD_CONVERSATION]->(c) SET r += edge.properties""",
+    "ENCOUNTERED_OBJECTION": _FROM
+    + """
+MERGE (o:Objection {type: edge.to})
 MERGE (c)-[r:ENCOUNTERED_OBJECTION {position: edge.position}]->(o) SET r += edge.properties""",
-    "USED_STRATEGY": """
-MATCH (c:Call {id: $call_id}) UNWIND $edges AS edge MERGE (s:Strategy {name: edge.to})
+    "USED_STRATEGY": _FROM
+    + """
+MERGE (s:Strategy {name: edge.to})
 MERGE (c)-[r:USED_STRATEGY {position: edge.position}]->(s) SET r += edge.properties""",
-    "EXHIBITED_PATTERN": """
-MATCH (c:Call {id: $call_id}) UNWIND $edges AS edge MATCH (p:Pattern {id: edge.to})
-MERGE (c)-[r:EXHIBITED_PATTERN]->(p) SET r += edge.properties""",
-    "LED_TO_OUTCOME": """
-MATCH (c:Call {id: $call_id}) UNWIND $edges AS edge MERGE (o:Outcome {type: edge.to})
-MERGE (c)-[:LED_TO_OUTCOME]->(o)""",
-    "KEVIN_AVAILABLE": """
-MATCH (c:Call {id: $call_id}) UNWIND $edges AS edge MERGE (k:Kevin {name: edge.to})
+    "HINTED": _FROM
+    + """
+MERGE (s:Strategy {name: edge.to})
+MERGE (c)-[r:HINTED {position: edge.position}]->(s) SET r += edge.properties""",
+    "EXHIBITED_PATTERN": _FROM
+    + """
+MATCH (p:Pattern {id: edge.to}) MERGE (c)-[r:EXHIBITED_PATTERN]->(p) SET r += edge.properties""",
+    "LED_TO_OUTCOME": _FROM + "MERGE (o:Outcome {type: edge.to}) MERGE (c)-[:LED_TO_OUTCOME]->(o)",
+    "KEVIN_AVAILABLE": _FROM
+    + """
+MERGE (k:Kevin {name: edge.to})
 MERGE (c)-[r:KEVIN_AVAILABLE]->(k) SET r += edge.properties""",
-    "TRANSFER_ATTEMPTED": """
-MATCH (c:Call {id: $call_id}) UNWIND $edges AS edge MERGE (k:Kevin {name: edge.to})
+    "TRANSFER_ATTEMPTED": _FROM
+    + """
+MERGE (k:Kevin {name: edge.to})
 MERGE (c)-[r:TRANSFER_ATTEMPTED {position: edge.position}]->(k) SET r += edge.properties""",
 }
 CALLS_OF_LEADS = """
@@ -58,25 +67,33 @@ UNWIND $lead_ids AS lead_id
 MATCH (:Lead {id: lead_id})-[:HAD_CALL]->(c:Call) RETURN lead_id, properties(c) AS call
 """
 LEAD_TRAITS = "UNWIND $rows AS row MATCH (l:Lead {id: row.lead_id}) SET l += row.traits"
-_ADD = """
+_ANSWER = """
 MERGE (s:Strategy {name: row.strategy}) MERGE (x)-[a:ANSWERED_BY]->(s)
-ON CREATE SET a.tried = 0, a.lifted = 0, a.won = 0
-SET a.tried = a.tried + row.tried, a.lifted = a.lifted + row.lifted, a.won = a.won + row.won
-WITH a WHERE a.tried <= 0 DELETE a"""
+SET a += row.properties WITH a WHERE a.tried <= 0 DELETE a"""
 _OF_A_KIND = """
 MERGE (x:Kind {scope: row.scope}) ON CREATE SET x.kind = row.kind MERGE (y)-[:FOR_KIND]->(x)"""
+_KEPT = """
+MATCH (x)-[a:ANSWERED_BY]->(s:Strategy) WHERE s.name IN row.strategies
+RETURN row.scope AS scope, s.name AS strategy, properties(a) AS properties"""
 # Counts for everybody hang on the phase or objection, counts of a kind of lead on a node of that
 # kind: with all of them on one node a question had to look at every kind there is, and a write of
 # one call took 890 ms instead of 70 at 100 kinds and 25 strategies a phase.
 ANSWERED: Mapping[tuple[str, bool], LiteralString] = {
-    ("objection", False): "UNWIND $rows AS row MERGE (x:Objection {type: row.name})" + _ADD,
-    ("phase", False): "UNWIND $rows AS row MERGE (x:Phase {number: toInteger(row.name)})" + _ADD,
+    ("objection", False): "UNWIND $rows AS row MERGE (x:Objection {type: row.name})" + _ANSWER,
+    ("phase", False): "UNWIND $rows AS row MERGE (x:Phase {number: toInteger(row.name)})" + _ANSWER,
     ("objection", True): (
-        "UNWIND $rows AS row MERGE (y:Objection {type: row.name})" + _OF_A_KIND + _ADD
+        "UNWIND $rows AS row MERGE (y:Objection {type: row.name})" + _OF_A_KIND + _ANSWER
     ),
     ("phase", True): (
-        "UNWIND $rows AS row MERGE (y:Phase {number: toInteger(row.name)})" + _OF_A_KIND + _ADD
+        "UNWIND $rows AS row MERGE (y:Phase {number: toInteger(row.name)})" + _OF_A_KIND + _ANSWER
     ),
+}
+# what is kept there before it is written
+FORMER_ANSWERED: Mapping[tuple[str, bool], LiteralString] = {
+    ("objection", False): "UNWIND $rows AS row MATCH (x:Objection {type: row.name})" + _KEPT,
+    ("phase", False): "UNWIND $rows AS row MATCH (x:Phase {number: toInteger(row.name)})" + _KEPT,
+    ("objection", True): "UNWIND $rows AS row MATCH (x:Kind {scope: row.scope})" + _KEPT,
+    ("phase", True): "UNWIND $rows AS row MATCH (x:Kind {scope: row.scope})" + _KEPT,
 }
 # read and write of the tally that a counted node carries, by what is counted
 TALLIES: Mapping[str, tuple[LiteralString, LiteralString]] = {
@@ -115,12 +132,11 @@ RETURN id, type(r) AS type, properties(r) AS properties, coalesce(n.id, n.name, 
 """
 READ_ANSWERED = """
 MATCH (x:Phase)-[a:ANSWERED_BY]->(s:Strategy)
-RETURN 'phase:' + toString(x.number) AS scope,
-       collect([s.name, a.tried, a.lifted, a.won]) AS found
+RETURN 'phase:' + toString(x.number) AS scope, s.name AS strategy, properties(a) AS properties
 UNION ALL MATCH (x:Objection)-[a:ANSWERED_BY]->(s:Strategy)
-RETURN 'objection:' + x.type AS scope, collect([s.name, a.tried, a.lifted, a.won]) AS found
+RETURN 'objection:' + x.type AS scope, s.name AS strategy, properties(a) AS properties
 UNION ALL MATCH (x:Kind)-[a:ANSWERED_BY]->(s:Strategy) WHERE x.scope IN $scopes
-RETURN x.scope AS scope, collect([s.name, a.tried, a.lifted, a.won]) AS found
+RETURN x.scope AS scope, s.name AS strategy, properties(a) AS properties
 """
 # one count per label and one of all edges: both servers know these without looking at each
 COUNTS = """

@@ -52,23 +52,14 @@ class PostgresConversations:
 
     async def apply(self, record: CallRecord) -> None:
         """Store the whole conversation in place of an earlier version of it."""
-        try:
-            doc = bson.encode(stored_document(record))
-        except (BSONError, UnicodeError, OverflowError) as exc:
-            raise RecordRejected(f"call {record.call_id} cannot be written as BSON: {exc}") from exc
-        words = storable(record.full_text)[:_SEARCHED_CHARACTERS]
+        await self.apply_all([record])
+
+    async def apply_all(self, records: Sequence[CallRecord]) -> None:
+        """Do so for several in one transaction."""
+        rows = [_row(record) for record in records]
 
         async def work(connection: Connection) -> None:
-            await connection.execute(
-                _UPSERT,
-                record.call_id,
-                record.lead.lead_id or None,
-                record.started_at,
-                record.outcome.final_status,
-                record.engagement,
-                doc,
-                words,
-            )
+            await connection.executemany(_UPSERT, rows)
 
         await self._pool.transact(work)
 
@@ -112,6 +103,23 @@ class PostgresConversations:
     async def aclose(self) -> None:
         """End the pool, for whoever else uses it too; more than once is as once."""
         await self._pool.aclose()
+
+
+def _row(record: CallRecord) -> tuple[object, ...]:
+    """Return the parameters of `_UPSERT`. Raises `RecordRejected`."""
+    try:
+        doc = bson.encode(stored_document(record))
+    except (BSONError, UnicodeError, OverflowError) as exc:
+        raise RecordRejected(f"call {record.call_id} cannot be written as BSON: {exc}") from exc
+    return (
+        record.call_id,
+        record.lead.lead_id or None,
+        record.started_at,
+        record.outcome.final_status,
+        record.engagement,
+        doc,
+        storable(record.full_text)[:_SEARCHED_CHARACTERS],
+    )
 
 
 def _differences(doc: bytes | None, record: CallRecord) -> Sequence[str]:

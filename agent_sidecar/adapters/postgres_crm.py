@@ -110,21 +110,29 @@ class PostgresCrm:
 
     async def apply(self, record: CallRecord) -> None:
         """Write call and transfers and move the lead, which is found or made if it must be."""
+        await self.apply_all([record])
+
+    async def apply_all(self, records: Sequence[CallRecord]) -> None:
+        """Do so for several calls in one transaction: one wait for the disk."""
 
         async def work(connection: Connection) -> None:
-            before = await connection.fetchrow(_GET_CALL, record.call_id)
-            lead_id = await self._lead_id(connection, record)
-            await _write_call(connection, record, lead_id)
-            is_news = before is None or (
-                before["end_time"] != record.ended_at
-                or before["final_status"] != record.outcome.final_status
-                or before["booked"] != record.outcome.booked
-            )
-            await _move_lead(connection, lead_id, record.ended_at if is_news else None)
-            if before is not None and before["lead_id"] not in {None, lead_id}:
-                await _move_lead(connection, before["lead_id"], None)
+            for record in records:
+                await self._write(connection, record)
 
         await self._pool.transact(work)
+
+    async def _write(self, connection: Connection, record: CallRecord) -> None:
+        before = await connection.fetchrow(_GET_CALL, record.call_id)
+        lead_id = await self._lead_id(connection, record)
+        await _write_call(connection, record, lead_id)
+        is_news = before is None or (
+            before["end_time"] != record.ended_at
+            or before["final_status"] != record.outcome.final_status
+            or before["booked"] != record.outcome.booked
+        )
+        await _move_lead(connection, lead_id, record.ended_at if is_news else None)
+        if before is not None and before["lead_id"] not in {None, lead_id}:
+            await _move_lead(connection, before["lead_id"], None)
 
     async def differences(self, records: Sequence[CallRecord]) -> Mapping[CallId, Sequence[str]]:
         """Compare the rows of calls and transfers, and where their leads stand."""
@@ -181,6 +189,8 @@ async def _write_call(connection: Connection, record: CallRecord, lead_id: UUID)
     )
     transfer_ids = [attempt.transfer_id for attempt in record.transfers]
     await connection.execute(_FORGET_TRANSFERS, call_key, transfer_ids)
+    if not transfer_ids:
+        return
     rows = [(call_key, lead_id, *transfer_values(attempt).values()) for attempt in record.transfers]
     await connection.executemany(_UPSERT_TRANSFER, rows)
 

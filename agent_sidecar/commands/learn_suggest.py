@@ -8,6 +8,7 @@ from rich.progress import track
 
 from agent_sidecar.adapters.recorded_calls import read_recorded_calls
 from agent_sidecar.adapters.yaml_playbook import read_playbook
+from agent_sidecar.clock import SystemClock
 from agent_sidecar.commands.borrowed import borrowed_stores
 from agent_sidecar.commands.learn import weights_for
 from agent_sidecar.commands.material import embed_texts, open_embedder
@@ -59,4 +60,4 @@ async def _evidence(settings: Settings) -> Sequence[Evidence]:
     async with borrowed_stores(settings) as borrowed:
         if not borrowed.service_runs:
             await deliver(borrowed)
-        return await borrowed.stores.evidence.everything()
+        return await borrowed.stores.evidence.everything(SystemClock().now())

@@ -11,8 +11,8 @@ from datetime import datetime
 from math import fsum
 from typing import Literal, TypeAlias
 
-from agent_sidecar.domain.record import CallRecord, Credit, ObjectionMet
-from agent_sidecar.domain.tally import Count, counts, pattern_effectiveness
+from agent_sidecar.domain.record import CallRecord, Credit, GivenHint, ObjectionMet
+from agent_sidecar.domain.tally import Count, counts, days, pattern_effectiveness
 from agent_sidecar.domain.types import CallId
 
 Property: TypeAlias = str | int | float | bool | datetime | list[str] | list[float] | None
@@ -22,6 +22,7 @@ EdgeType = Literal[
     "HAD_CONVERSATION",
     "ENCOUNTERED_OBJECTION",
     "USED_STRATEGY",
+    "HINTED",
     "EXHIBITED_PATTERN",
     "LED_TO_OUTCOME",
     "KEVIN_AVAILABLE",
@@ -70,6 +71,8 @@ class GraphFacts:
     patterns: tuple[tuple[str, str], ...]
     edges: tuple[Edge, ...]
     contribution: tuple[Count, ...]
+    # the time of all of it, in days since 1970
+    at_days: float
 
 
 def graph_facts(record: CallRecord) -> GraphFacts:
@@ -92,6 +95,7 @@ def graph_facts(record: CallRecord) -> GraphFacts:
         # an edge to a nameless node would merge all nameless nodes into one
         edges=tuple(edge for edge in _edges(record) if edge.to),
         contribution=counts(record),
+        at_days=days(record.started_at),
     )
 
 
@@ -172,6 +176,8 @@ def _edges(record: CallRecord) -> Iterable[Edge]:
     for position, met in enumerate(record.objections):
         yield _objection_edge(met, position)
     yield from _strategy_edges(record)
+    for position, given in enumerate(record.hints):
+        yield _hint_edge(given, position)
     for identity, mean in sorted(pattern_effectiveness(record).items()):
         yield Edge(type="EXHIBITED_PATTERN", to=identity, properties={"effectiveness": mean})
     yield from _closer_edges(record)
@@ -189,6 +195,22 @@ def _objection_edge(met: ObjectionMet, position: int) -> Edge:
             "strategy_used": met.strategy,
             "trigger": met.trigger or None,
             "at": met.at,
+        },
+    )
+
+
+def _hint_edge(given: GivenHint, position: int) -> Edge:
+    return Edge(
+        type="HINTED",
+        to=given.hint.strategy,
+        position=position,
+        properties={
+            "position": position,
+            "phase": given.hint.phase,
+            "objection": given.hint.objection,
+            "confidence": given.hint.confidence,
+            "status": given.status,
+            "at": given.hint.given_at,
         },
     )
 

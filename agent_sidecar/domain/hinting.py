@@ -125,6 +125,7 @@ class Hinting:
             objection=objection,
             lead_kind=asked.lead_kind,
             engagement=engagement,
+            at=self._log.last_at,
             outlooks=asked.outlooks,
         )
 

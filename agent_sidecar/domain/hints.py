@@ -33,6 +33,8 @@ class Question:
     # (field, value) pairs that are known of this lead, most telling first
     lead_kind: tuple[tuple[str, str], ...] = ()
     engagement: float | None = None
+    # call time; None: now
+    at: datetime | None = None
     # by strategy, of those that the weights in use know
     outlooks: Mapping[StrategyName, Outlook] = field(default_factory=dict)
 
@@ -62,8 +64,16 @@ class Evidence:
     lifted: int
     # the call ended qualified
     won: int
+    # the next reaction was negative rather than positive; None: as often as it was not positive
+    sunk: int | None = None
     # (tried, lifted) as above where a try counts half after each of `tally.HALF_LIVES_DAYS`
     recent: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def reacted(self) -> int:
+        """How often there was a reaction of either side."""
+        lifted = min(self.lifted, self.tried)
+        return self.tried if self.sunk is None else min(self.tried, lifted + self.sunk)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -179,7 +179,7 @@ def _base_rate(counts: Iterable[Sequence[Evidence]]) -> float:
     """Return how often any strategy lifted in such a moment: where each of them begins."""
     widest = [rows[0] for rows in counts]
     lifted = sum(min(row.lifted, row.tried) for row in widest) + BASE_TRIES * BASE_RATE
-    return lifted / (sum(row.tried for row in widest) + BASE_TRIES)
+    return lifted / (sum(row.reacted for row in widest) + BASE_TRIES)
 
 
 def _chance(strategy: Strategy, moment: _Moment, base: float) -> _Chance:
@@ -220,7 +220,13 @@ def _own_tries(row: Evidence, narrower: Evidence | None) -> Iterator[tuple[float
 
 
 def _tries(row: Evidence) -> tuple[tuple[float, float], ...]:
-    return (float(row.tried), float(row.lifted)), *row.recent
+    """Return (reacted, lifted), of all time and by half-life; a try without reaction tells nothing.
+
+    How many of the newer tries had one is taken to be as ever.
+    """
+    share = row.reacted / row.tried if row.tried else 1.0
+    newer = ((share * tried, min(share * tried, lifted)) for tried, lifted in row.recent)
+    return (float(row.reacted), float(row.lifted)), *newer
 
 
 def _judged(strategy: Strategy, moment: _Moment, chance: _Chance) -> Ranked:

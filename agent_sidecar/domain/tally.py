@@ -8,13 +8,18 @@ counts for everybody, for `a=1`, for `a=1|b=2` and for `a=1|b=2|c=3`; ranking ba
 narrowest to everybody. A field that is not known is left out, so such leads have kinds of their
 own. A move so adds to at most `2 * (KIND_FIELDS + 1)` counts: one set for its phase, one for the
 objection that it answered.
+
+What is newer counts more: beside the counts stand sums in which a try counts half after each of
+`HALF_LIVES_DAYS`, as of the newest call in them. A try is as old as its call, so sums depend on no
+order, and a call is taken out of them as it came in, up to rounding.
 """
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
 from agent_sidecar.domain.record import CallRecord, Credit
@@ -25,6 +30,9 @@ KIND_FIELDS, KIND_VALUE_CHARACTERS = 4, 40
 EVERYBODY = ""
 # shown with an objection: its commonest triggers; the others are remembered up to a limit
 TRIGGERS_SHOWN, TRIGGERS_KEPT, TRIGGER_CHARACTERS = 10, 500, 60
+# long before short, as ranking reads them
+HALF_LIVES_DAYS = (32.0, 4.0, 0.5)
+DAY_S = 86_400.0
 # sums stay exact as integers: effectiveness 0..10 is counted in thousandths
 THOUSANDTHS = 1000
 
@@ -33,15 +41,16 @@ Amounts: TypeAlias = tuple[int, ...]
 # counts kept on one node, by what they are about: `all`, a scope, `response:…` or `trigger:…`
 Tally: TypeAlias = Mapping[str, Amounts]
 Derived: TypeAlias = dict[str, int | float | list[str] | None]
-ALL = "all"
+ALL, HINTS = "all", "hints"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
     """What is added to one counter.
 
-    `answered`: (context, kind of lead, strategy) -> tried, lifted, won.
-    `strategy`: (name, all) -> calls, transferred, tried, lifted; (name, context) -> tried, lifted.
+    `answered`: (context, kind of lead, strategy) -> tried, lifted, sunk, won, hinted.
+    `strategy`: (name, all) -> calls, transferred, tried, lifted; (name, context) -> tried, lifted;
+    (name, hints) -> hinted, of them used, dismissed.
     `objection`: (type, all) -> met, resolved; (type, response:… or trigger:…) -> times.
     `pattern`: (id, all) -> calls, effectiveness in thousandths.
     `calls`: (all, all) -> calls, transferred.
@@ -79,6 +88,9 @@ def counts(record: CallRecord) -> tuple[Count, ...]:
         sums.add("calls", (ALL, ALL), (1, transferred))
     for name in {credit.strategy for credit in record.credits}:
         sums.add("strategy", (name, ALL), (1, transferred, 0, 0))
+    for given in record.hints:
+        used, dismissed = given.status == "used", given.status == "dismissed"
+        sums.add("strategy", (given.hint.strategy, HINTS), (1, int(used), int(dismissed)))
     for credit in record.credits:
         _count_move(sums, credit, kinds(record.lead_kind), won=record.outcome.qualified is True)
     for met in record.objections:
@@ -111,6 +123,64 @@ def deltas(former: Iterable[Count], now: Iterable[Count]) -> tuple[Count, ...]:
     return sums.nonzero()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What is kept of how often a strategy was an answer, and what followed."""
+
+    tried: int = 0
+    lifted: int = 0
+    # the prospect's next reaction was negative rather than positive
+    sunk: int = 0
+    won: int = 0
+    # tries that followed a hint
+    hinted: int = 0
+    # when the newest call in the sums began, in days since 1970; 0: there is none
+    at_days: float = 0.0
+    # tried and lifted by half-life, faded to then
+    sums: tuple[float, ...] = (0.0,) * (2 * len(HALF_LIVES_DAYS))
+
+    def plus(self, amounts: Amounts, at_days: float | None, *, times: int = 1) -> "Answers":
+        """Return it with a call's amounts; `times` -1 takes them out again.
+
+        A call whose time nobody kept (None) counts, and has faded.
+        """
+        tried, lifted, sunk, won, hinted = (*amounts, 0, 0)[:5]
+        now_days, sums = self.at_days, self.sums
+        if at_days is not None:
+            now_days = max(self.at_days, at_days)
+            added = faded((tried, lifted) * len(HALF_LIVES_DAYS), now_days - at_days)
+            kept = faded(self.sums, now_days - self.at_days)
+            sums = tuple(a + times * b for a, b in zip(kept, added, strict=True))
+        return Answers(
+            tried=self.tried + times * tried,
+            lifted=self.lifted + times * lifted,
+            sunk=self.sunk + times * sunk,
+            won=self.won + times * won,
+            hinted=self.hinted + times * hinted,
+            at_days=now_days,
+            sums=sums,
+        )
+
+    def recent(self, now_days: float) -> tuple[tuple[float, float], ...]:
+        """Return (tried, lifted) by half-life as of a time; never less than nothing."""
+        sums = [max(0.0, n) for n in faded(self.sums, max(0.0, now_days - self.at_days))]
+        return tuple(
+            (tried, min(tried, lifted)) for tried, lifted in zip(sums[::2], sums[1::2], strict=True)
+        )
+
+
+def faded(sums: Sequence[float], by_days: float) -> tuple[float, ...]:
+    """Return pairs of sums, one of each half-life, so much later."""
+    return tuple(
+        amount * 0.5 ** (by_days / HALF_LIVES_DAYS[place // 2]) for place, amount in enumerate(sums)
+    )
+
+
+def days(at: datetime) -> float:
+    """Return a time in days since 1970."""
+    return at.astimezone(UTC).timestamp() / DAY_S
+
+
 def added(tally: Tally, changes: Iterable[Count]) -> Tally:
     """Return a node's tally after these changes to it."""
     sums = {item: list(amounts) for item, amounts in tally.items()}
@@ -141,16 +211,20 @@ def write_tally(tally: Tally) -> str:
 def strategy_figures(tally: Tally) -> Derived:
     """Return what a strategy's node shows of its counts."""
     calls, transferred, tried, lifted = tally.get(ALL, (0, 0, 0, 0))
+    hinted, used, dismissed = tally.get(HINTS, (0, 0, 0))
     return {
         "calls": calls,
         "transferred": transferred,
         "tried": tried,
         "lifted": lifted,
+        "hinted": hinted,
+        "hints_used": used,
+        "hints_dismissed": dismissed,
         "success_rate": lifted / tried if tried else None,
         "context_effectiveness": [
             f"{context}: {amounts[1] / amounts[0]:.2f} ({amounts[0]})"
             for context, amounts in sorted(tally.items())
-            if context != ALL
+            if context not in {ALL, HINTS}
         ],
     }
 
@@ -183,16 +257,17 @@ def transfer_correlation(
     both = used_and_transferred * (calls - used - transferred + used_and_transferred)
     either = (used - used_and_transferred) * (transferred - used_and_transferred)
     spread = used * (calls - used) * transferred * (calls - transferred)
-    return (both - either) / sqrt(spread) if spread > 0 else None
+    return (both - either) / math.sqrt(spread) if spread > 0 else None
 
 
 def _count_move(sums: "_Sums", credit: Credit, lead_kinds: Sequence[str], *, won: bool) -> None:
-    lifted = int(credit.lifted is True)
+    lifted, sunk = int(credit.lifted is True), int(credit.lifted is False)
     sums.add("strategy", (credit.strategy, ALL), (0, 0, 1, lifted))
     for context in contexts(credit.phase, credit.objection):
         sums.add("strategy", (credit.strategy, context), (1, lifted))
         for kind in lead_kinds:
-            sums.add("answered", (context, kind, credit.strategy), (1, lifted, int(won)))
+            amounts = (1, lifted, sunk, int(won), int(credit.hinted))
+            sums.add("answered", (context, kind, credit.strategy), amounts)
 
 
 def _commonest(tally: Tally, prefix: str) -> list[str]:

@@ -32,8 +32,8 @@ log = structlog.get_logger()
 class RelayLimits:
     """How hard the relay tries."""
 
-    # records claimed at once, and how many of them are applied side by side
-    batch: int = 20
+    # records claimed at once and applied together; how many side by side where that fails
+    batch: int = 50
     at_once: int = 4
     # an apply that takes longer counts as a store that does not answer
     apply_s: float = 30.0
@@ -132,6 +132,8 @@ class _Lane:
         self._resting = asyncio.Event()
         # tries in a row that found the store down
         self._failures = 0
+        # records applied together: fewer where so many were too much
+        self._together = parts.limits.batch
         # why the running batch found it down
         self._trouble: str | None = None
         # unexpected failures by call and version; a restart may forget them
@@ -152,7 +154,7 @@ class _Lane:
         while True:
             try:
                 self._woken.clear()
-                limit = 1 if self._failures else self._limits.batch
+                limit = 1 if self._failures else self._together
                 deliveries = await self._journal.claim(self.store, limit=limit)
                 if not deliveries:
                     await self._wait_for_work()
@@ -174,6 +176,8 @@ class _Lane:
 
     async def _apply_all(self, deliveries: Sequence[Delivery]) -> None:
         """Deliver a batch; what is left of it when the store goes down stays pending."""
+        if len(deliveries) > 1 and await self._deliver_together(deliveries):
+            return
         waiting = deque(deliveries)
 
         async def work() -> None:
@@ -183,6 +187,37 @@ class _Lane:
         async with asyncio.TaskGroup() as workers:
             for _ in range(min(self._limits.at_once, len(deliveries))):
                 workers.create_task(work(), name=f"deliver:{self.store}")
+
+    async def _deliver_together(self, deliveries: Sequence[Delivery]) -> bool:
+        """Deliver all in one go; False: one of them may be at fault, so each must be tried alone.
+
+        When the store is down none is postponed: the next try is one record alone.
+        """
+        deadline = asyncio.get_running_loop().time() + self._limits.apply_s
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._projection.apply_all([delivery.record for delivery in deliveries])
+        except StoreUnavailable as exc:
+            self._trouble = str(exc)
+            return True
+        except TimeoutError:
+            self._trouble = f"no answer within {self._limits.apply_s:g} s"
+            return True
+        except Exception as exc:  # noqa: BLE001 - whose fault it is shows when each is alone
+            log.info(
+                "batch_taken_apart", store=self.store, records=len(deliveries), error=repr(exc)
+            )
+            return False
+        try:
+            await self._journal.ack(deliveries)
+        except JournalFailed as exc:
+            # the store has the records; they are told again
+            self._trouble = str(exc)
+            return True
+        for delivery in deliveries:
+            self._faults.pop(_version(delivery), None)
+            self._tell(delivery, "delivered")
+        return True
 
     async def _deliver(self, delivery: Delivery) -> None:
         try:
@@ -251,11 +286,13 @@ class _Lane:
         """Go on at once when the store took what it was given, else after a pause."""
         trouble, self._trouble = self._trouble, None
         if trouble is None:
+            self._together = min(2 * self._together, self._limits.batch)
             if self._failures:
                 log.info("deliveries_resumed", store=self.store, after_tries=self._failures)
             self._failures = 0
             return
         self._failures += 1
+        self._together = max(1, self._together // 4)
         if self._failures == 1:
             log.warning(
                 "deliveries_paused",

@@ -5,8 +5,10 @@ import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from importlib import resources
 from math import sqrt
+from random import Random
 
 import pytest
 
@@ -15,15 +17,18 @@ from agent_sidecar.adapters.neo4j_evidence import Neo4jEvidence
 from agent_sidecar.adapters.neo4j_graph import Neo4jGraph
 from agent_sidecar.domain.hints import Evidence, Question
 from agent_sidecar.domain.record import CallRecord, Credit, ObjectionMet, Outcome, Pattern
+from agent_sidecar.domain.tally import Answers, counts, days, scope
 from agent_sidecar.domain.types import CallId, Lead, ObjectionType, StrategyName
 from agent_sidecar.embedded import StackUrls
 from agent_sidecar.errors import RecordRejected, SettingsInvalid, StoreUnavailable
-from tests.builders import PRICE, REFRAME, at, rich_lead, rich_record, stranger_record
+from tests.builders import PRICE, REFRAME, STARTED_AT, at, rich_lead, rich_record, stranger_record
 from tests.contract.silent import silent_server
 
 pytestmark = pytest.mark.contract
 
 NO_PASSWORD = "no password"  # noqa: S105
+# every call of the tests is over, and has hardly faded
+NOW = at(300)
 ASK_BACK = StrategyName("ask_back")
 TIME = ObjectionType("time")
 
@@ -88,7 +93,9 @@ def lost(call_id: str, **changes: object) -> CallRecord:
 
 
 async def all_of(evidence: Neo4jEvidence) -> Mapping[tuple[str, str], tuple[int, int, int]]:
-    return {(e.scope, e.strategy): (e.tried, e.lifted, e.won) for e in await evidence.everything()}
+    return {
+        (e.scope, e.strategy): (e.tried, e.lifted, e.won) for e in await evidence.everything(NOW)
+    }
 
 
 async def one(bolt: Bolt, statement: str) -> Mapping[str, object]:
@@ -125,6 +132,7 @@ async def test_a_record_becomes_one_node_with_its_edges(graph: Neo4jGraph, bolt:
         "EXHIBITED_PATTERN",
         "HAD_CALL",
         "HAD_CONVERSATION",
+        "HINTED",
         "KEVIN_AVAILABLE",
         "LED_TO_OUTCOME",
         "TRANSFER_ATTEMPTED",
@@ -227,7 +235,7 @@ async def test_a_replayed_call_is_a_fact_but_no_evidence(
 
     await graph.apply(replayed)
 
-    assert await evidence.everything() == ()
+    assert await evidence.everything(NOW) == ()
     assert (await graph.counts())["calls"] == 1
     assert await bolt.read("MATCH (:Call)-[:USED_STRATEGY]->(s) RETURN s.name AS name")
     assert await graph.differences([replayed]) == {}
@@ -280,7 +288,7 @@ async def test_differences_name_what_was_changed_and_what_is_missing(graph: Neo4
         "surprise is True instead of nothing",
         "the edge USED_STRATEGY",
         "resolution_successful is False instead of True",
-        "counts (0, 1, 1), less than this call's own (1, 1, 1)",
+        "counts (0, 1, 0, 1, 1), less than this call's own (1, 1, 0, 1, 1)",
         "phone is 'wrong'",
         "LED_TO_OUTCOME with made up too many",
     ):
@@ -292,6 +300,96 @@ async def test_differences_name_what_was_changed_and_what_is_missing(graph: Neo4
     assert "ANSWERED_BY" in mended
 
 
+def without_rounding(row: Evidence) -> Evidence:
+    return replace(row, recent=tuple((round(n, 6), round(k, 6)) for n, k in row.recent))
+
+
+async def test_newer_calls_fade_less_and_a_call_is_taken_out_as_it_came_in(
+    graph: Neo4jGraph, evidence: Neo4jEvidence
+):
+    day = timedelta(days=1)
+    old = lost("old", started_at=STARTED_AT - 4 * day)
+    new = rich_record("new")
+    for order in ([old, new], [new, old, new, old]):
+        for record in order:
+            await graph.apply(record)
+        asked = question(lead_kind=(), objection=None, at=STARTED_AT + 4 * day)
+        (row,) = (await evidence.retrieve(asked)).evidence
+        assert (row.tried, row.lifted, row.sunk) == (2, 1, 1)
+        long, usual, short = row.recent
+        assert [*usual] == pytest.approx([0.5 + 0.25, 0.5])
+        assert [*long] == pytest.approx([2**-0.125 + 2**-0.25, 2**-0.125])
+        assert [*short] == pytest.approx([2**-8 + 2**-16, 2**-8])
+    await graph.apply(replace(new, source="replay", credits=(), objections=(), hints=()))
+    (row,) = (await evidence.retrieve(asked)).evidence
+    assert without_rounding(row).recent[1] == (0.25, 0.0)
+
+
+async def test_any_order_and_any_batches_make_the_same_graph(
+    graph: Neo4jGraph, evidence: Neo4jEvidence, bolt: Bolt
+):
+    """Won and lost, other kinds of lead, twice, corrected: counted anew from the last versions."""
+    random = Random(7)  # noqa: S311
+    final = [
+        (rich_record if n % 3 else lost)(
+            f"call-{n}",
+            started_at=STARTED_AT - timedelta(hours=7 * n),
+            lead_kind=(("experience_level", ("none", "some")[n % 2]),)[: n % 5],
+            source=("live", "import", "replay")[n % 7 % 3],
+        )
+        for n in range(24)
+    ]
+    earlier = [lost(record.call_id, started_at=record.started_at) for record in final[::2]]
+    todo = [*earlier, *final]
+    random.shuffle(todo)
+    todo += random.sample(final, len(final))
+    while todo:
+        size = random.choice((1, 2, 7))
+        await graph.apply_all(todo[:size])
+        todo = todo[size:]
+
+    assert await graph.differences(final) == {}
+    expected: dict[tuple[str, str], Answers] = {}
+    hinted = 0
+    for record in final:
+        hinted += record.is_evidence
+        for count in counts(record):
+            if count.counter == "answered":
+                context, kind, strategy = count.key
+                key = scope(context, kind), strategy
+                kept = expected.get(key, Answers())
+                expected[key] = kept.plus(count.amounts, days(record.started_at))
+    found = {(row.scope, row.strategy): row for row in await evidence.everything(NOW)}
+    assert found.keys() == expected.keys()
+    for key, answers in expected.items():
+        row = found[key[0], StrategyName(key[1])]
+        amounts = (answers.tried, answers.lifted, answers.sunk, answers.won)
+        assert (row.tried, row.lifted, row.sunk, row.won) == amounts
+        for pair, wanted in zip(row.recent, answers.recent(days(NOW)), strict=True):
+            assert pair == pytest.approx(wanted, rel=1e-6, abs=1e-9)
+    shown = await one(bolt, f"MATCH (s:Strategy {{name: '{REFRAME}'}}) RETURN properties(s) AS s")
+    assert isinstance(shown["s"], dict)
+    assert shown["s"]["hinted"] == hinted
+
+
+async def test_counts_of_an_older_version_go_on(
+    graph: Neo4jGraph, evidence: Neo4jEvidence, bolt: Bolt
+):
+    await graph.apply(rich_record("old"))
+    await bolt.run(
+        "MATCH ()-[r:ANSWERED_BY]->()"
+        " SET r.at = null, r.sums = null, r.sunk = null, r.hinted = null"
+    )
+    await bolt.run("MATCH (c:Call) SET c.contribution_at = null")
+    (row,) = (await evidence.retrieve(question(lead_kind=(), objection=None))).evidence
+    assert (row.tried, row.lifted, row.sunk, row.recent) == (1, 1, 0, ((0.0, 0.0),) * 3)
+    await graph.apply(rich_record("new"))
+    await graph.apply(rich_record("old"))
+    (row,) = (await evidence.retrieve(question(lead_kind=(), objection=None, at=NOW))).evidence
+    assert (row.tried, row.lifted) == (2, 2)
+    assert [*row.recent[0]] == pytest.approx([2.0, 2.0], abs=1e-3)
+
+
 async def test_evidence_is_kept_per_kind_of_lead(graph: Neo4jGraph, evidence: Neo4jEvidence):
     await graph.apply(rich_record("a"))
     await graph.apply(lost("b", lead_kind=(("experience_level", "beginner"),)))
@@ -300,9 +398,17 @@ async def test_evidence_is_kept_per_kind_of_lead(graph: Neo4jGraph, evidence: Ne
     found = (await evidence.retrieve(question())).evidence
 
     def row(scope: str, tried: int, lifted: int, won: int) -> Evidence:
-        return Evidence(strategy=REFRAME, scope=scope, tried=tried, lifted=lifted, won=won)
+        return Evidence(
+            strategy=REFRAME,
+            scope=scope,
+            tried=tried,
+            lifted=lifted,
+            won=won,
+            sunk=tried - lifted,
+            recent=((float(tried), float(lifted)),) * 3,
+        )
 
-    assert set(found) == {
+    assert {without_rounding(one) for one in found} == {
         row(f"{context}{kind}", tried, 1, 1)
         for context in ("phase:5", "objection:price")
         for kind, tried in (
@@ -312,7 +418,7 @@ async def test_evidence_is_kept_per_kind_of_lead(graph: Neo4jGraph, evidence: Ne
         )
     }
     of_a_stranger = await evidence.retrieve(question(lead_kind=(), objection=None))
-    assert of_a_stranger.evidence == (row("phase:5", 3, 1, 1),)
+    assert [without_rounding(one) for one in of_a_stranger.evidence] == [row("phase:5", 3, 1, 1)]
     assert (await evidence.retrieve(question(phase=9, objection=TIME))).evidence == ()
 
 

@@ -64,6 +64,7 @@ def test_nothing_is_ever_drawn_to_a_nameless_node():
     record = rich_record(
         lead=Lead(),
         closer="",
+        hints=(),
         objections=(replace(rich_record().objections[0], type=ObjectionType("")),),
         credits=(move(strategy=StrategyName("")),),
         patterns=(Pattern(id="", type="t", effectiveness=1.0),),

@@ -171,6 +171,13 @@ def test_what_has_changed_lately_counts_more_than_what_was():
     assert one.confidence < 0.45 < 0.7 < steady.confidence
 
 
+def test_a_try_without_reaction_says_nothing_of_its_side():
+    (half,) = ranked(replace(tried(STORY, 400, 100), sunk=100))
+    (none,) = ranked(tried(STORY, 400, 100))
+    assert half.confidence == pytest.approx(0.5, abs=0.02)
+    assert none.confidence == pytest.approx(0.25, abs=0.02)
+
+
 def test_few_tries_lately_change_little():
     (before,) = ranked(tried(STORY, 400, 300))
     (after,) = ranked(tried(STORY, 400, 300, recent=((3, 0), (3, 0), (3, 0))))

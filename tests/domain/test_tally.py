@@ -1,16 +1,22 @@
 from dataclasses import replace
+from datetime import UTC, datetime
 from math import sqrt
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent_sidecar.domain.record import CallRecord, Outcome, Pattern
 from agent_sidecar.domain.tally import (
+    HINTS,
     TRIGGERS_KEPT,
     TRIGGERS_SHOWN,
+    Answers,
     Count,
     added,
     contexts,
     counts,
+    days,
     deltas,
     kinds,
     objection_figures,
@@ -62,7 +68,7 @@ def test_a_move_counts_for_its_phase_and_objection_and_for_every_kind():
             "experience_level=beginner|motivation=high",
         )
     }
-    assert found["answered", "phase:5", "", REFRAME] == (1, 1, 1)
+    assert found["answered", "phase:5", "", REFRAME] == (1, 1, 0, 1, 1)
     assert found["strategy", REFRAME, "all"] == (1, 1, 1, 1)
     assert found["strategy", REFRAME, "phase:5"] == (1, 1)
     assert found["objection", PRICE, "all"] == (1, 1)
@@ -76,7 +82,7 @@ def test_no_reaction_is_a_try_and_no_lift():
     silent = replace(rich_record().credits[0], lifted=None, objection=None)
     unknown = Outcome(final_status="unknown", result="callback", qualified=None)
     found = amounts(rich_record(credits=(silent, silent), outcome=unknown, transfers=()))
-    assert found["answered", "phase:5", "", REFRAME] == (2, 0, 0)
+    assert found["answered", "phase:5", "", REFRAME] == (2, 0, 0, 0, 2)
     assert found["strategy", REFRAME, "all"] == (1, 0, 2, 0)
     assert not any(key[1].startswith("objection:") for key in found if key[0] == "answered")
 
@@ -114,7 +120,7 @@ def test_a_correction_adds_the_difference():
     lost = Outcome(final_status="disqualified", result="not_qualified", qualified=False)
     changes = deltas(counts(rich_record()), counts(rich_record(outcome=lost, transfers=())))
     changed = {(c.counter, *c.key): c.amounts for c in changes}
-    assert changed["answered", "phase:5", "", REFRAME] == (0, 0, -1)
+    assert changed["answered", "phase:5", "", REFRAME] == (0, 0, 0, -1, 0)
     assert changed["calls", "all", "all"] == (0, -1)
     assert ("objection", PRICE, "all") not in changed
 
@@ -178,3 +184,59 @@ def test_correlation_goes_from_never_to_always():
     assert phi(4, 2) == pytest.approx(0.0)
     assert phi(4, 3) == pytest.approx((3 * 4 - 1 * 2) / sqrt(4 * 6 * 5 * 5))
     assert phi(10, 5) is None
+
+
+class TestRecency:
+    def test_a_try_counts_half_after_each_half_life(self):
+        answers = Answers().plus((1, 1, 0, 1, 0), 100.0)
+        assert answers.recent(100.0) == ((1.0, 1.0),) * 3
+        long, usual, short = answers.recent(104.0)
+        assert [*usual] == pytest.approx([0.5, 0.5])
+        assert [*long] == pytest.approx([2**-0.125] * 2)
+        assert [*short] == pytest.approx([2**-8] * 2)
+
+    def test_what_is_asked_of_before_it_was_has_not_faded(self):
+        assert Answers().plus((1, 0, 1, 0, 0), 100.0).recent(90.0) == ((1.0, 0.0),) * 3
+
+    def test_a_call_without_a_time_counts_and_has_faded(self):
+        answers = Answers().plus((1, 1, 0, 1), None)
+        assert (answers.tried, answers.lifted, answers.won, answers.hinted) == (1, 1, 1, 0)
+        assert answers.recent(0.0) == ((0.0, 0.0),) * 3
+
+    @given(st.lists(st.tuples(st.booleans(), st.floats(20_000, 20_040)), min_size=1, max_size=8))
+    def test_any_order_makes_the_same_and_what_is_taken_out_was_never_there(self, calls):
+        def amounts(lifted: bool) -> tuple[int, ...]:
+            return (1, int(lifted), int(not lifted), 0, 0)
+
+        there = back = Answers()
+        for lifted, at in calls:
+            there = there.plus(amounts(lifted), at)
+        for lifted, at in reversed(calls):
+            back = back.plus(amounts(lifted), at)
+        more = there.plus(amounts(True), 20_050.0).plus(amounts(True), 20_050.0, times=-1)
+        for other in (back, more):
+            assert (other.tried, other.lifted, other.sunk) == (
+                there.tried,
+                there.lifted,
+                there.sunk,
+            )
+            for one, two in zip(other.recent(20_060.0), there.recent(20_060.0), strict=True):
+                assert [*one] == pytest.approx([*two], rel=1e-6, abs=1e-9)
+
+
+def test_days_are_counted_from_1970_in_any_zone():
+    assert days(datetime(1970, 1, 2, 12, tzinfo=UTC)) == 1.5
+
+
+def test_hints_count_used_or_not():
+    (one,) = rich_record().hints
+    shown, used, dismissed = (
+        replace(one, status=status)  # type: ignore[arg-type]  # of a tuple of them
+        for status in ("shown", "used", "dismissed")
+    )
+    found = {c.key: c.amounts for c in counts(rich_record(hints=(shown, used, dismissed)))}
+    assert found[shown.hint.strategy, HINTS] == (3, 1, 1)
+    tally = added({}, [Count(counter="strategy", key=("s", HINTS), amounts=(3, 1, 1))])
+    figures = strategy_figures(tally)
+    assert [figures[name] for name in ("hinted", "hints_used", "hints_dismissed")] == [3, 1, 1]
+    assert figures["context_effectiveness"] == []

@@ -144,7 +144,8 @@ async def test_a_refused_record_is_parked_and_the_others_go_on(journal):
         async with running(a_relay(journal, picky, on_settled=settled.append)):
             await asyncio.sleep(HOUR_S)
     assert sorted(picky.held) == ["call-1", "call-3"]
-    assert picky.asked == 3
+    # together, and then each alone
+    assert picky.asked == 1 + 3
     assert await state_of(journal, "call-2") == "parked"
     (parked,) = [entry for entry in logs if entry["event"] == "record_parked"]
     assert parked["call_id"] == "call-2"
@@ -170,7 +171,7 @@ async def test_a_record_that_fails_for_no_known_reason_is_parked_in_the_end(jour
     tries = [entry["tries"] for entry in logs if entry["event"] == "delivery_failed"]
     assert tries == list(range(1, LIMITS.tries + 1))
     assert await state_of(journal, "call-1") == "parked"
-    assert odd.asked == 1 + LIMITS.tries
+    assert odd.asked == 1 + 1 + LIMITS.tries
 
 
 async def test_an_absent_store_parks_nothing_however_long(journal):
@@ -254,14 +255,43 @@ async def test_a_parked_record_that_is_corrected_is_delivered(journal):
     assert await state_of(journal) == "delivered"
 
 
-async def test_few_records_are_applied_side_by_side(journal):
+async def test_a_batch_is_applied_in_one_go(journal):
     store = FakeProjection("postgres", answers_after_s=1)
+    await commit(journal, *(f"call-{n}" for n in range(120)))
+    relay = a_relay(journal, store)
+    async with running(relay):
+        assert await relay.drain(loop_time() + 60)
+        # 50, 50 and 20
+        assert loop_time() == pytest.approx(3)
+    assert len(store.held) == 120
+    assert store.asked == 3
+
+
+async def test_where_a_batch_is_taken_apart_few_records_are_applied_side_by_side(journal):
+    store = FakeProjection("postgres", answers_after_s=1)
+    store.fails_for["call-0"] = RecordRejected("refused")
     await commit(journal, *(f"call-{n}" for n in range(20)))
     relay = a_relay(journal, store)
     async with running(relay):
         assert await relay.drain(loop_time() + 60)
-        assert loop_time() == pytest.approx(5)
-    assert store.most_at_once == LIMITS.at_once
+        assert loop_time() == pytest.approx(1 + 5)
+    assert (store.most_at_once, len(store.held)) == (4, 19)
+
+
+async def test_a_batch_that_takes_too_long_is_made_smaller_and_nothing_is_lost(journal):
+    class Slow(FakeProjection):
+        """One second a record."""
+
+        async def apply_all(self, records):
+            self.answers_after_s = float(len(records))
+            await super().apply_all(records)
+
+    store = Slow("postgres")
+    await commit(journal, *(f"call-{n}" for n in range(50)))
+    async with running(a_relay(journal, store)):
+        # 30 s for all together in vain, then one alone, then 12 at a time, 24 at most
+        await asyncio.sleep(30 + 1 + 50 + 5)
+    assert len(store.held) == 50
 
 
 async def test_a_journal_that_fails_stops_nothing_for_good(journal):

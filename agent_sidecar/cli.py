@@ -147,13 +147,17 @@ def _add_import(commands: "_Commands[argparse.ArgumentParser]") -> None:
     learn = _command(
         commands,
         "import",
-        "Learn from finished calls: each becomes a record in all stores; twice is once.",
+        "Learn from finished calls: each becomes a record in all stores; twice is once, and an"
+        " import that was interrupted goes on where it was.",
         "import_calls",
     )
     learn.add_argument("file", type=Path, help="recorded calls, JSON Lines, one call a line")
     learn.add_argument("--limit", type=_count, help="take only the first N calls")
     learn.add_argument(
         "--strategies", help="labels that are strategies, comma-separated: stand in for `strategy`"
+    )
+    learn.add_argument(
+        "--no-wait", action="store_true", help="leave before the stores have taken the records"
     )
     learn.add_argument("--json", action="store_true", help="one JSON object on stdout")
 

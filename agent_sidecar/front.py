@@ -13,7 +13,7 @@ from agent_sidecar.adapters.telnyx_wire import decode_frame, decode_webhook
 from agent_sidecar.domain.record import Configuration
 from agent_sidecar.domain.recorded import RecordedCall
 from agent_sidecar.errors import PortInUse, StoreUnavailable
-from agent_sidecar.learning.ingest import IngestParts, ingest
+from agent_sidecar.learning.ingest import IngestParts, ingest_all
 from agent_sidecar.live.admission import REFUSED_AT
 from agent_sidecar.live.hints import HintDesk
 from agent_sidecar.live.registry import Registry
@@ -92,12 +92,12 @@ async def _take_in(
     parts: "Parts",
     configuration: Configuration,
     relay: Relay,
-    recorded: RecordedCall,
+    calls: Sequence[RecordedCall],
     strategies: frozenset[str],
-) -> bool:
-    """Take in a finished call of somebody else's; False when it is known already."""
-    is_new = await ingest(
-        recorded,
+) -> int:
+    """Take in finished calls of somebody else's; return how many were not known already."""
+    new = await ingest_all(
+        calls,
         IngestParts(
             journal=parts.journal,
             embedder=parts.embedder,
@@ -110,7 +110,7 @@ async def _take_in(
         ),
     )
     relay.wake()
-    return is_new
+    return new
 
 
 class StoreStatus:

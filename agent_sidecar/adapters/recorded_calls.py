@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal, cast
 
 import msgspec
+import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from agent_sidecar.domain.recorded import RecordedCall, RecordedOutcome, SpokenSegment
@@ -36,6 +37,8 @@ class _Segment(Struct):
     end_s: Annotated[float, Meta(ge=0)] | None = None
     strategy: str | None = None
     label: str | None = None
+    # base64 of little-endian float32, or the numbers themselves
+    vector: bytes | list[float] | None = None
 
 
 class _Outcome(Struct):
@@ -47,6 +50,7 @@ class _Call(Struct):
     call_id: str
     segments: list[_Segment]
     lead: dict[str, Any] | None = None
+    model: str | None = None
     started_at: Annotated[datetime, Meta(tz=True)] | None = None
     outcome: _Outcome | None = None
     audio: dict[str, str] | UnsetType | None = UNSET
@@ -59,6 +63,12 @@ def read_recorded_calls(path: Path | str, *, limit: int | None = None) -> Iterat
     cannot be used, naming file, line and key.
     """
     return islice(_read(Path(path)), limit)
+
+
+def count_lines(path: Path) -> int:
+    """Return how many lines the file has: about as many calls."""
+    with _open(path) as file:
+        return sum(1 for line in file if line.strip())
 
 
 def _read(path: Path) -> Iterator[RecordedCall]:
@@ -99,6 +109,7 @@ def _call(decoder: "msgspec.json.Decoder[_Call]", line: bytes, place: _Place) ->
         call_id=raw.call_id,
         segments=_pace(raw.segments, place),
         lead=_lead(raw.lead or {}, place),
+        model=_model(raw, place),
         started_at=_utc(raw.started_at, place) if raw.started_at else None,
         outcome=RecordedOutcome(success=outcome.success, final_status=outcome.final_status),
         audio=_audio(raw.audio or {}, place),
@@ -145,6 +156,7 @@ def _pace(segments: Sequence[_Segment], place: _Place) -> tuple[SpokenSegment, .
                 end_s=end_s,
                 strategy=segment.strategy,
                 label=segment.label,
+                vector=_vector(segment.vector, f"{key}.vector", place),
             )
         )
         free_at_s = max(free_at_s, end_s + GAP_S)
@@ -156,6 +168,23 @@ def _check_words(segment: _Segment, key: str, place: _Place) -> None:
         raise place.wrong(f"{key}.speaker", f"{segment.speaker!r} is neither agent nor prospect")
     if not segment.text.strip():
         raise place.wrong(f"{key}.text", "is empty; leave the segment out")
+
+
+def _vector(given: bytes | list[float] | None, key: str, place: _Place) -> bytes | None:
+    if given is None:
+        return None
+    if isinstance(given, bytes) and len(given) % 4:
+        raise place.wrong(key, "is not base64 of float32 numbers: their bytes come in fours")
+    numbers = np.asarray(given, "<f4") if isinstance(given, list) else np.frombuffer(given, "<f4")
+    if not numbers.size or not np.isfinite(numbers).all():
+        raise place.wrong(key, "must hold finite numbers; leave it out to have the text embedded")
+    return numbers.tobytes()
+
+
+def _model(call: _Call, place: _Place) -> str | None:
+    if call.model is None and any(segment.vector is not None for segment in call.segments):
+        raise place.wrong("model", "is missing: name the embedding model that made the vectors")
+    return call.model
 
 
 def _times(segment: _Segment, free_at_s: float, next_s: float | None) -> tuple[float, float]:

@@ -17,6 +17,8 @@ class SpokenSegment:
     end_s: float
     strategy: str | None = None
     label: str | None = None
+    # float32, little-endian, of the call's `model`; None: to be embedded
+    vector: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,8 @@ class RecordedCall:
     call_id: str
     segments: tuple[SpokenSegment, ...]
     lead: Lead = field(default_factory=Lead)
+    # the embedding model that the vectors of the segments are of
+    model: str | None = None
     started_at: datetime | None = None
     outcome: RecordedOutcome = field(default_factory=RecordedOutcome)
     # absolute paths of 8 kHz or 16 kHz mono WAV files, one per party, from second 0 of the call

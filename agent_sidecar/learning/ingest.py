@@ -3,9 +3,12 @@
 A call keeps the id it has in its file, so taking the same file twice changes nothing.
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+import numpy as np
 
 from agent_sidecar.domain import events as ev
 from agent_sidecar.domain.call import Call
@@ -57,14 +60,77 @@ async def ingest(recorded: RecordedCall, parts: IngestParts) -> bool:
 
     Raises `RecordedCallInvalid`, `EmbeddingFailed`, `JournalFailed`.
     """
-    if await parts.journal.record(CallId(recorded.call_id)) is not None:
-        return False
+    return bool(await ingest_all([recorded], parts))
+
+
+async def ingest_all(calls: Sequence[RecordedCall], parts: IngestParts) -> int:
+    """Take in finished calls; return how many had not been taken in before.
+
+    A call that cannot be right ends it; those before it have been taken in. Raises as `ingest`.
+    """
+    new: dict[str, RecordedCall] = {}
+    wrong: RecordedCallInvalid | None = None
+    for recorded in calls:
+        if recorded.call_id in new or await _is_known(recorded, parts):
+            continue
+        try:
+            _check(recorded, parts)
+        except RecordedCallInvalid as exc:
+            wrong = exc
+            break
+        new[recorded.call_id] = recorded
+    vectors = await _vectors(list(new.values()), parts.embedder)
+    commits = [
+        asyncio.create_task(parts.journal.commit(record), name=f"commit:{record.call_id}")
+        async for record in _records(list(new.values()), vectors, parts)
+    ]
+    await asyncio.gather(*commits)
+    if wrong is not None:
+        raise wrong
+    return len(new)
+
+
+async def _is_known(recorded: RecordedCall, parts: IngestParts) -> bool:
+    return await parts.journal.record(CallId(recorded.call_id)) is not None
+
+
+def _check(recorded: RecordedCall, parts: IngestParts) -> None:
     _check_status(recorded)
     _check_times(recorded)
-    lead = await _stored_lead(recorded.lead, parts.leads)
-    vectors = await parts.embedder.embed([segment.text for segment in recorded.segments])
-    await parts.journal.commit(make_imported(recorded, lead, vectors, parts))
-    return True
+    carried = {len(s.vector) // 4 for s in recorded.segments if s.vector is not None}
+    ours = (parts.embedder.name, parts.embedder.dimension)
+    if carried and (recorded.model, carried) != (ours[0], {ours[1]}):
+        sizes = ", ".join(map(str, sorted(carried)))
+        raise RecordedCallInvalid(
+            f"{recorded.call_id}: its vectors are of the model {recorded.model} ({sizes} numbers),"
+            f" but SIDECAR_MODEL is {ours[0]} ({ours[1]}): leave `vector` out of the file to have"
+            " the words embedded anew, or start with that model"
+        )
+
+
+async def _vectors(
+    calls: Sequence[RecordedCall], embedder: Embedder
+) -> Mapping[str, Sequence[Vector]]:
+    """Return the vectors of every call's segments: its own, or made here, all calls together."""
+    texts = [s.text for call in calls for s in call.segments if s.vector is None]
+    made = iter(await embedder.embed(texts) if texts else ())
+    return {
+        call.call_id: [
+            next(made) if s.vector is None else np.frombuffer(s.vector, "<f4")
+            for s in call.segments
+        ]
+        for call in calls
+    }
+
+
+async def _records(
+    calls: Sequence[RecordedCall], vectors: Mapping[str, Sequence[Vector]], parts: IngestParts
+) -> AsyncIterator[CallRecord]:
+    for recorded in calls:
+        lead = await _stored_lead(recorded.lead, parts.leads)
+        yield make_imported(recorded, lead, vectors[recorded.call_id], parts)
+        # live calls come first: one record takes some milliseconds
+        await asyncio.sleep(0)
 
 
 def make_imported(

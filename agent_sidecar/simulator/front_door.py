@@ -1,6 +1,7 @@
 """The service's HTTP interface as its callers see it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from io import BytesIO
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import parse_qs, quote, urlencode, urlsplit, urlunsplit
@@ -16,6 +17,9 @@ from agent_sidecar.errors import CallUnknown, ServiceRefused, ServiceUnreachable
 _Shape = TypeVar("_Shape")
 
 _ANSWER_S = 30.0
+# a batch of calls whose words are embedded while others wait before it
+_IMPORT_S = 600.0
+_LARGE = 512 * 1024
 _EXCERPT = 300
 
 
@@ -69,6 +73,10 @@ class _Stores(Struct):
 
 class _Imported(Struct):
     imported: bool
+
+
+class _ImportedAll(Struct):
+    imported: int
 
 
 class FrontDoor:
@@ -137,6 +145,14 @@ class FrontDoor:
         raw = await self._ask("POST", "/v1/import", body)
         return self._read(raw, _Imported, "the import").imported
 
+    async def take_in_all(
+        self, calls: Sequence[RecordedCall], strategies: Collection[str] = ()
+    ) -> int:
+        """Import finished calls; return how many of them the service did not know."""
+        body = {"calls": calls, "strategies": sorted(strategies)}
+        raw = await self._ask("POST", "/v1/import", body, answer_s=_IMPORT_S)
+        return self._read(raw, _ImportedAll, "the import").imported
+
     async def verify(self) -> Verification:
         """Let the service compare its journal with its stores; may take a while."""
         raw = await self._ask("GET", "/v1/verify", answer_s=600.0)
@@ -173,8 +189,10 @@ class FrontDoor:
             raise RuntimeError("open the front door with `async with` first")
         limit = aiohttp.ClientTimeout(total=answer_s)
         try:
+            # the library warns of bytes as large as a batch of calls
+            body = BytesIO(data) if data is not None and len(data) > _LARGE else data
             async with self._session.request(
-                method, url, data=data, headers=headers, timeout=limit, allow_redirects=False
+                method, url, data=body, headers=headers, timeout=limit, allow_redirects=False
             ) as answer:
                 return answer.status, await answer.read()
         except TimeoutError as exc:

@@ -105,8 +105,8 @@ class Registry(Protocol):
         ...
 
 
-# True when the call was not known before
-TakeIn = Callable[[RecordedCall, frozenset[str]], Awaitable[bool]]
+# returns how many of the calls were not known before
+TakeIn = Callable[[Sequence[RecordedCall], frozenset[str]], Awaitable[int]]
 
 
 class Hub(Protocol):

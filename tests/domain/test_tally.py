@@ -231,8 +231,7 @@ def test_days_are_counted_from_1970_in_any_zone():
 def test_hints_count_used_or_not():
     (one,) = rich_record().hints
     shown, used, dismissed = (
-        replace(one, status=status)  # type: ignore[arg-type]  # of a tuple of them
-        for status in ("shown", "used", "dismissed")
+        replace(one, status=status) for status in ("shown", "used", "dismissed")
     )
     found = {c.key: c.amounts for c in counts(rich_record(hints=(shown, used, dismissed)))}
     assert found[shown.hint.strategy, HINTS] == (3, 1, 1)

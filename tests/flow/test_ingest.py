@@ -1,18 +1,20 @@
 """Finished calls from elsewhere become records as if we had heard them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pytest
 
 from agent_sidecar.adapters.recorded_calls import read_recorded_calls
 from agent_sidecar.domain.engagement import STARTING_WEIGHTS
 from agent_sidecar.domain.record import CallRecord, Configuration
 from agent_sidecar.domain.recorded import RecordedCall, RecordedOutcome, SpokenSegment
-from agent_sidecar.domain.types import CallId, Lead
+from agent_sidecar.domain.types import CallId, Lead, Vector
 from agent_sidecar.errors import RecordedCallInvalid, StoreUnavailable
-from agent_sidecar.learning.ingest import IngestParts, ingest
+from agent_sidecar.learning.ingest import IngestParts, ingest, ingest_all
 from agent_sidecar.simulator.sample import HISTORY
 from tests.domain.playbooks import reader
 from tests.fakes import FakeClock, FakeEmbedder, FakeJournal, FakeLeads
@@ -113,3 +115,63 @@ async def test_times_that_are_not_the_time_of_a_call_are_named(changes: dict[str
     with pytest.raises(RecordedCallInvalid, match=named):
         await ingest(replace(recorded(), **changes), made)
     assert await made.journal.recent(limit=1) == []
+
+
+class CountingEmbedder(FakeEmbedder):
+    """Remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[list[str]] = []
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
+        self.asked.append(list(texts))
+        return await super().embed(texts)
+
+
+def with_vectors(call: RecordedCall, embedder: FakeEmbedder, model: str | None) -> RecordedCall:
+    segments = tuple(
+        replace(s, vector=(-embedder.vector(s.text)).astype("<f4").tobytes()) for s in call.segments
+    )
+    return replace(call, segments=segments, model=model)
+
+
+async def test_vectors_that_come_with_the_file_are_taken_and_nothing_is_embedded():
+    embedder = CountingEmbedder()
+    made = parts(embedder=embedder)
+    call = with_vectors(recorded(), embedder, embedder.name)
+    record = await record_of(call, made)
+    assert embedder.asked == []
+    assert [s.vector for s in record.segments] == [s.vector for s in call.segments]
+
+
+@pytest.mark.parametrize("model", [None, "another"])
+async def test_vectors_of_another_model_are_refused_with_what_to_do(model: str | None):
+    made = parts()
+    call = with_vectors(recorded(), FakeEmbedder(), model)
+    with pytest.raises(RecordedCallInvalid, match="leave `vector` out of the file"):
+        await ingest(call, made)
+    short = replace(call, model=made.embedder.name)
+    cut = replace(short.segments[0], vector=np.ones(3, "<f4").tobytes())
+    with pytest.raises(RecordedCallInvalid, match="3, "):
+        await ingest(replace(short, segments=(cut, *short.segments[1:])), made)
+
+
+async def test_many_calls_are_embedded_together_each_once_and_known_ones_not_at_all():
+    embedder = CountingEmbedder()
+    made = parts(embedder=embedder)
+    calls = [replace(recorded(), call_id=f"c{n}") for n in range(3)]
+    assert await ingest_all([calls[0], calls[0], calls[1]], made) == 2
+    assert [len(texts) for texts in embedder.asked] == [2 * len(recorded().segments)]
+    assert await ingest_all(calls, made) == 1
+    assert [len(texts) for texts in embedder.asked[1:]] == [len(recorded().segments)]
+
+
+async def test_a_call_that_cannot_be_right_ends_it_and_those_before_it_are_kept():
+    made = parts()
+    wrong = replace(recorded(), call_id="wrong", outcome=RecordedOutcome(final_status="sold"))
+    after = replace(recorded(), call_id="after")
+    with pytest.raises(RecordedCallInvalid, match="wrong: outcome"):
+        await ingest_all([recorded(), wrong, after], made)
+    kept = [committed.record.call_id for committed in await made.journal.recent(limit=9)]
+    assert kept == [recorded().call_id]

@@ -2,11 +2,13 @@
 
 import gzip
 import json
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,6 +48,32 @@ def test_a_call_without_times_is_paced_like_speech(write: Write):
     assert first.end_s == pytest.approx(4 / WORDS_PER_S, abs=0.001)
     assert second.start_s == pytest.approx(first.end_s + GAP_S, abs=0.001)
     assert call.duration_s == second.end_s
+
+
+def test_vectors_come_as_base64_or_as_numbers(write: Write):
+    numbers = np.array([0.5, -1.0, 2.0], "<f4")
+    text = b64encode(numbers.tobytes()).decode()
+    segments = [HELLO | {"vector": text}, HI | {"vector": [0.5, -1, 2.0]}, HI]
+    call = one(write({"call_id": "c", "model": "m", "segments": segments}))
+    assert [s.vector for s in call.segments] == [numbers.tobytes(), numbers.tobytes(), None]
+    assert call.model == "m"
+
+
+@pytest.mark.parametrize(
+    ("vector", "model", "named"),
+    [
+        ([1.0], None, "model: is missing"),
+        (b64encode(b"12345").decode(), "m", r"segments\[0\].vector: is not base64 of float32"),
+        ([], "m", r"segments\[0\].vector: must hold finite numbers"),
+        (b64encode(np.array([np.nan], "<f4").tobytes()).decode(), "m", "segments.*finite"),
+        ("~~~", "m", r"segments\[0\].vector"),
+        (["a"], "m", r"segments\[0\].vector"),
+    ],
+)
+def test_vectors_that_cannot_be_are_named(write: Write, vector: Any, model: str, named: str):
+    call = {"call_id": "c", "model": model, "segments": [HELLO | {"vector": vector}]}
+    with pytest.raises(RecordedCallInvalid, match=f"calls.jsonl:1: {named}"):
+        one(write(call))
 
 
 def test_a_start_alone_ends_with_its_words_or_at_the_next_start(write: Write):

@@ -1,5 +1,10 @@
 """`POST /v1/import`: one finished call a request, twice is once."""
 
+import json
+from base64 import b64encode
+from io import BytesIO
+
+import numpy as np
 import pytest
 
 from tests.flow.web_door import Archive, open_house
@@ -28,12 +33,34 @@ async def test_a_call_is_taken_in_once_with_the_labels_that_are_strategies():
     assert strategies == {"personal-story"}
 
 
+async def test_many_calls_come_in_one_request_with_their_vectors():
+    archive = Archive()
+    vector = b64encode(np.ones(384, "<f4").tobytes()).decode()
+    said = {"speaker": "agent", "text": "Hi there.", "start_s": 0.0, "end_s": 1.0}
+    lines = [{**said, "vector": vector}] * 600
+    calls = [{"call_id": f"old-{n}", "model": "m", "segments": lines} for n in (1, 2, 3)]
+    async with open_house(take_in=archive.take_in) as house:
+        first = await house.ask(
+            "POST", "/v1/import", data=BytesIO(json.dumps({"calls": calls[:2]}).encode())
+        )
+        more = await house.ask(
+            "POST", "/v1/import", data=BytesIO(json.dumps({"calls": calls[1:]}).encode())
+        )
+    assert first == (200, {"calls": 2, "imported": 2})
+    assert more == (200, {"calls": 2, "imported": 1})
+    call, _ = archive.taken["old-3"]
+    assert call.model == "m"
+    assert call.segments[0].vector == np.ones(384, "<f4").tobytes()
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
         ({"call": {**CALL, "segments": [{"speaker": "bob"}]}}, "call.segments[0]"),
         ({"call": {"segments": []}}, "call"),
-        ({}, ""),
+        ({}, "call"),
+        ({"call": CALL, "calls": [CALL]}, "call"),
+        ({"calls": [{**CALL, "segments": [{"speaker": "bob"}]}]}, "calls[0].segments[0]"),
         ({"call": CALL, "strategys": []}, "strategys"),
     ],
 )

@@ -221,10 +221,10 @@ class Archive:
     def __init__(self) -> None:
         self.taken: dict[str, tuple[RecordedCall, frozenset[str]]] = {}
 
-    async def take_in(self, call: RecordedCall, strategies: frozenset[str]) -> bool:
-        is_new = call.call_id not in self.taken
-        self.taken[call.call_id] = (call, strategies)
-        return is_new
+    async def take_in(self, calls: Sequence[RecordedCall], strategies: frozenset[str]) -> int:
+        new = {call.call_id for call in calls} - self.taken.keys()
+        self.taken |= {call.call_id: (call, strategies) for call in calls}
+        return len(new)
 
 
 async def verify() -> Mapping[str, object]:

@@ -87,7 +87,8 @@ async def _import(settings: Settings, arguments: argparse.Namespace) -> _Account
 
             async def send(batch: list[RecordedCall] | None) -> None:
                 while batch is not None:
-                    account.imported += await door.take_in_all(batch, strategies)
+                    new = await door.take_in_all(batch, strategies)
+                    account.imported += new
                     account.calls += len(batch)
                     progress.advance(task, len(batch))
                     batch = next(batches, None)

@@ -5,8 +5,8 @@ strategies in such a moment, moved by how well this one fits. Counts of the wide
 towards what they say, each narrower scope goes on from there (a hierarchy of beta-binomials), and
 within a scope newer tries go on from older ones, so that what has changed is noticed. Three lucky
 calls so do not beat three hundred good ones. Where fitted weights know what to expect of the
-strategy in this very moment, that is the chance, moved by how far counts depart from what the
-weights take for usual.
+strategy in this very moment, that is the chance, moved by how far counts put it before or behind
+the other strategies where the weights do not.
 
 How little is known is part of the order: looking back, the less sure of two equals stands behind;
 in a live call the order is drawn from what is possible (Thompson, Biometrika 1933), so that a new
@@ -29,6 +29,9 @@ from agent_sidecar.domain.types import StrategyName
 BASE_RATE, BASE_TRIES = 0.35, 10.0
 # tries that weigh as much as what they pull on: of everybody, and of a kind of lead
 EVERYBODY_TRIES, KIND_TRIES = 60.0, 30.0
+# how many times as many they must be where fitted weights know the strategy in this moment: most
+# counts are of calls that the weights were fitted on, and know less of the moment
+FITTED = 4.0
 # what fitting the moment adds to the start
 FITS_OBJECTION, FITS_PHASE = 0.15, 0.05
 # the start moves by this over the usual range of closeness
@@ -138,6 +141,12 @@ class _Moment:
     rows: Sequence[Evidence]
     outlook: Outlook | None
 
+    @property
+    def usual_logit(self) -> float:
+        """What the fitted strategies usually lead to, all together."""
+        usual = [_logit(_within(o.usual)) for o in self.question.outlooks.values()]
+        return sum(usual) / len(usual)
+
     def fits_objection(self, strategy: Strategy) -> bool:
         return (
             self.question.objection is not None and self.question.objection in strategy.objections
@@ -184,22 +193,24 @@ def _base_rate(counts: Iterable[Sequence[Evidence]]) -> float:
 
 def _chance(strategy: Strategy, moment: _Moment, base: float) -> _Chance:
     if moment.outlook is not None:
-        usual = min(MOST, max(LEAST, moment.outlook.usual))
-        counted = _counted(usual, moment.rows)
-        here = min(MOST, max(LEAST, moment.outlook.chance))
-        return replace(counted, moved=_logit(here) - _logit(usual))
+        here = _logit(_within(moment.outlook.chance))
+        # counts see reactions by the score and weights by labels: only by how far a strategy is
+        # from the others do both speak of the same
+        apart = _logit(_within(moment.outlook.usual)) - moment.usual_logit
+        start = _within(_moved(_within(base), apart))
+        return replace(_counted(start, moment.rows, FITTED), moved=here - _logit(start))
     start = base + (FITS_OBJECTION if moment.fits_objection(strategy) else 0.0)
     start += FITS_PHASE if moment.question.phase in strategy.phases else 0.0
     if moment.candidate is not None:
         start += CLOSENESS_WEIGHT * (moment.candidate.closeness - CLOSENESS_USUAL)
-    return _counted(min(MOST, max(LEAST, start)), moment.rows)
+    return _counted(_within(start), moment.rows)
 
 
-def _counted(start: float, rows: Sequence[Evidence]) -> _Chance:
+def _counted(start: float, rows: Sequence[Evidence], times: float = 1.0) -> _Chance:
     """Return what counts make of a chance: older before newer, wide before narrow."""
-    mean, tries, pull = start, 0.0, EVERYBODY_TRIES
+    mean, tries, pull = start, 0.0, times * EVERYBODY_TRIES
     for row, narrower in zip_longest(rows, rows[1:]):
-        pull = KIND_TRIES if "|" in row.scope else EVERYBODY_TRIES
+        pull = times * (KIND_TRIES if "|" in row.scope else EVERYBODY_TRIES)
         for tried, lifted in _own_tries(row, narrower):
             mean = (lifted + pull * mean) / (tried + pull)
             tries = tried
@@ -269,6 +280,10 @@ def scope_in_words(scope: str) -> str:
 def _random(question: Question) -> np.random.Generator:
     seed = blake2b(question.question_id.encode(), digest_size=8).digest()
     return np.random.default_rng(int.from_bytes(seed, "little"))
+
+
+def _within(chance: float) -> float:
+    return min(MOST, max(LEAST, chance))
 
 
 def _logit(chance: float) -> float:

@@ -198,13 +198,20 @@ def test_what_fitted_weights_expect_is_the_chance_and_needs_nothing_retrieved():
     assert one.why == ("better here than usual: 80%, not 60%",)
 
 
-def test_counts_that_say_what_is_usual_leave_the_outlook_alone_and_others_move_it():
-    question = replace(QUESTION, outlooks={STORY: Outlook(chance=0.8, usual=0.6)})
-    (usual,) = ranked(tried(STORY, 500, 300), question=question)
-    (better,) = ranked(tried(STORY, 500, 450), question=question)
-    (worse,) = ranked(tried(STORY, 500, 50), question=question)
-    assert usual.confidence == pytest.approx(0.8, abs=1e-3)
-    assert worse.confidence < 0.4 < 0.9 < better.confidence
+def test_counts_move_an_outlook_by_how_far_they_put_it_before_or_behind_the_others():
+    outlooks = {STORY: Outlook(chance=0.8, usual=0.6), REFRAME: Outlook(chance=0.7, usual=0.6)}
+    question = replace(QUESTION, outlooks=outlooks)
+
+    def story(*rows: Evidence) -> float:
+        found = {one.strategy.name: one.confidence for one in ranked(*rows, question=question)}
+        return found[STORY]
+
+    # what happens to all alike is another way to see reactions, no news of one of them
+    for lifted in (50, 300, 450):
+        alike = story(tried(STORY, 500, lifted), tried(REFRAME, 500, lifted))
+        assert alike == pytest.approx(0.8, abs=0.02)
+    assert story(tried(STORY, 500, 400), tried(REFRAME, 500, 200)) > 0.84
+    assert story(tried(STORY, 500, 200), tried(REFRAME, 500, 400)) < 0.75
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 500))

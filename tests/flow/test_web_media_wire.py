@@ -3,8 +3,9 @@
 import asyncio
 import json
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from itertools import pairwise
 from typing import cast
 
@@ -17,7 +18,8 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from agent_sidecar.web.media_socket import MediaSocket
-from agent_sidecar.web.turns import FASTER_THAN_LIFE, SLOTS, Turns
+from agent_sidecar.web.turns import EVERY_S as LIFE_S
+from agent_sidecar.web.turns import FASTER_THAN_LIFE_HZ, SLOTS, Turns
 from tests.flow.test_web_media import STOP, URL, media, start
 from tests.flow.web_door import House, eventually, open_house
 
@@ -392,9 +394,45 @@ async def test_a_stream_that_is_faster_than_life_is_read_as_it_comes_until_it_sl
         turns = Turns(every_s=EVERY_S)
         with turns.take(ours):
             await until(lambda: not ours.is_loop_s)
-            theirs.send(bytes(FASTER_THAN_LIFE + 1))
+            theirs.send(bytes(round(FASTER_THAN_LIFE_HZ * LIFE_S) + 1))
             await until(lambda: ours.is_loop_s)
             await until(lambda: not ours.is_loop_s)
+
+
+async def test_a_late_loop_takes_no_stream_for_faster_than_life() -> None:
+    async with reads() as (ours, _, theirs):
+        turns = Turns(every_s=EVERY_S)
+        with turns.take(ours):
+            await until(lambda: not ours.is_loop_s)
+            gulps = ours.gulps
+            # what comes in 0.6 s at life's pace, read in one turn because the loop was held up
+            theirs.send(bytes(60))
+            time.sleep(0.6)  # noqa: ASYNC251  # the loop is what is late
+            await until(lambda: ours.gulps > gulps)
+            assert not ours.is_loop_s
+
+
+async def test_others_have_the_loop_between_two_turns() -> None:
+    order: list[str] = []
+    async with AsyncExitStack() as opened:
+        turns = Turns(every_s=EVERY_S)
+        for _ in range(2 * SLOTS):
+            ours, _, theirs = await opened.enter_async_context(reads())
+            opened.enter_context(turns.take(ours))
+            await until(lambda ours=ours: not ours.is_loop_s)  # type: ignore[misc]
+            ours.feed_data = lambda data: order.append("turn")  # type: ignore[method-assign]
+            theirs.send(b"x")
+
+        def note() -> None:
+            order.append("other")
+            if order.count("turn") < 2 * SLOTS:
+                asyncio.get_running_loop().call_soon(note)
+
+        note()
+        # every one of them is due at once
+        time.sleep(2 * EVERY_S)  # noqa: ASYNC251  # the loop is what is late
+        await until(lambda: order.count("turn") >= 2 * SLOTS)
+    assert all(pair != ("turn", "turn") for pair in pairwise(order))
 
 
 async def test_a_connection_that_ends_between_its_turns_is_told_to_its_protocol() -> None:

@@ -61,13 +61,17 @@ class FrameWriter:
 
     def media(self, track: Track, payload: bytes) -> str:
         """Return the next frame of a track, 20 ms."""
+        return self.encoded_media(track, b64encode(payload).decode())
+
+    def encoded_media(self, track: Track, payload: str) -> str:
+        """Return the next frame of a track; its audio is base64 already."""
         self._sequence += 1
         self._chunks[track] = chunk = self._chunks.get(track, 0) + 1
         timestamp = int(chunk * FRAME_S * 1000)
         return (
             f'{{"event":"media","sequence_number":"{self._sequence}","stream_id":"{self.stream_id}"'
             f',"media":{{"track":"{track}","chunk":"{chunk}","timestamp":"{timestamp}"'
-            f',"payload":"{b64encode(payload).decode()}"}}}}'
+            f',"payload":"{payload}"}}}}'
         )
 
     def mark(self, name: str) -> str:

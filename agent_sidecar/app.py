@@ -42,6 +42,7 @@ from agent_sidecar.live.hints import HintDesk
 from agent_sidecar.live.hub import Hub
 from agent_sidecar.live.messages import call_message
 from agent_sidecar.live.registry import Registry, RegistryParts
+from agent_sidecar.live.spare import SpareTime
 from agent_sidecar.live.telling import alone
 from agent_sidecar.live.transfer import TransferParts
 from agent_sidecar.live.vigil import Vigil
@@ -51,7 +52,14 @@ from agent_sidecar.resume import resume_calls
 from agent_sidecar.settings import Settings
 from agent_sidecar.stores import Stores, open_stores, servers_needed
 from agent_sidecar.telemetry import LagMeter, Metrics
-from agent_sidecar.upkeep import index_playbook, keep_warm, load_closers, playbook_vectors
+from agent_sidecar.upkeep import (
+    index_playbook,
+    keep_proven,
+    keep_ready,
+    keep_warm,
+    load_closers,
+    playbook_vectors,
+)
 from agent_sidecar.wrapup.relay import Relay, Settled
 
 log = structlog.get_logger()
@@ -146,6 +154,8 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         registry = _registry(parts, call_parts, relay, attacher, tasks)
         tasks.create_task(parts.lag.run(), name="lag")
         tasks.create_task(alone(keep_warm(parts, warm)), name="warm")
+        tasks.create_task(alone(keep_proven(parts, warm)), name="proven")
+        tasks.create_task(alone(keep_ready(desk)), name="ready")
         tasks.create_task(alone(index_playbook(parts)), name="playbook")
         tasks.create_task(alone(load_closers(parts)), name="closers")
         tasks.create_task(relay.run(), name="relay")
@@ -304,6 +314,7 @@ def _call_parts(parts: Parts, desk: HintDesk) -> CallParts:
         closer=_closer(parts).name,
         clock=parts.clock,
         metrics=parts.metrics,
+        spare=SpareTime(lambda: parts.lag.now_ms),
         configuration=Configuration(
             system_version=__version__,
             playbook=parts.playbook.name,

@@ -10,6 +10,7 @@ from agent_sidecar.adapters.bolt import Bolt, BoltAddress
 from agent_sidecar.adapters.chroma_candidates import ChromaCandidates
 from agent_sidecar.adapters.chroma_client import ChromaServer
 from agent_sidecar.adapters.chroma_index import ChromaIndex
+from agent_sidecar.adapters.chroma_reads import ChromaReads
 from agent_sidecar.adapters.mongo_conversations import MongoConversations
 from agent_sidecar.adapters.neo4j_evidence import Neo4jEvidence
 from agent_sidecar.adapters.neo4j_graph import Neo4jGraph
@@ -67,6 +68,7 @@ async def open_stores(
         chroma = await exits.enter_async_context(
             ChromaServer(chroma_url, model=model, dimension=dimension)
         )
+        reads = await exits.enter_async_context(ChromaReads(chroma))
         redis_url = _given(settings.redis_url, urls.redis if urls else None, "REDIS_URL")
         live = await RedisLive.open(redis_url)
         exits.push_async_callback(live.aclose)
@@ -82,7 +84,7 @@ async def open_stores(
             schedule=PostgresSchedule(pool),
             live=live,
             evidence=Neo4jEvidence(bolt),
-            candidates=ChromaCandidates(chroma),
+            candidates=ChromaCandidates(reads),
             index=index,
         )
 

@@ -203,6 +203,12 @@ class LagMeter:
         ordered = sorted(self._recent_ms, reverse=True)
         return ordered[above] if len(ordered) > above else 0.0
 
+    @property
+    def now_ms(self) -> float:
+        """The worst of the last second."""
+        newest = min(len(self._recent_ms), round(1.0 / self.EVERY_S))
+        return max((self._recent_ms[-back] for back in range(1, newest + 1)), default=0.0)
+
     async def run(self) -> None:
         """Measure until cancelled."""
         while True:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import count
 from typing import TYPE_CHECKING
 
 import structlog
@@ -10,7 +11,8 @@ from agent_sidecar.domain.language import texts_to_embed
 from agent_sidecar.domain.playbook import Playbook
 from agent_sidecar.domain.types import Vector
 from agent_sidecar.errors import SidecarError
-from agent_sidecar.live.warm import WarmCopy
+from agent_sidecar.live.hints import HintDesk
+from agent_sidecar.live.warm import PROVEN, WarmCopy
 from agent_sidecar.ports import Embedder
 
 if TYPE_CHECKING:
@@ -18,18 +20,42 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# how often the warm copy of the evidence is read anew
-REFRESH_S = 30.0
+# how often the warm copy of the evidence is read anew, and how soon after it could not be
+REFRESH_S, RETRY_S = 30.0, 2.0
+# answers that worked come one by one: a few minutes more or less do not count
+PROVEN_REFRESH_S = 600.0
+# after so long without a question connections, caches and compiled code may have gone
+IDLE_S = 5.0
+# questions until a graph server has compiled what it runs for them
+REHEARSALS = 40
 
 
 async def keep_warm(parts: "Parts", warm: WarmCopy) -> None:
     """Read the evidence into memory now and then, for the moments in which the graph is late."""
-    while True:
-        try:
-            warm.remember(await parts.stores.evidence.everything(parts.clock.now()))
-        except SidecarError as exc:
-            log.warning("evidence_not_read", error=str(exc))
-        await asyncio.sleep(REFRESH_S)
+
+    async def read() -> None:
+        warm.remember(await parts.stores.evidence.everything(parts.clock.now()))
+
+    await _again_and_again("evidence_not_read", read, every_s=REFRESH_S)
+
+
+async def keep_proven(parts: "Parts", warm: WarmCopy) -> None:
+    """Read the newest answers that worked, for the moments in which the vectors are late."""
+
+    async def read() -> None:
+        warm.remember_proven(await parts.stores.candidates.proven(most=PROVEN))
+
+    await _again_and_again("proven_lines_not_read", read, every_s=PROVEN_REFRESH_S)
+
+
+async def keep_ready(desk: HintDesk) -> None:
+    """Ask as calls do whenever none does: the first question is answered as fast as the tenth."""
+    for number in count():
+        if number >= REHEARSALS:
+            await asyncio.sleep(IDLE_S)
+        # words that were not said just before, or the embedder would remember their vector
+        text = f"rehearsal {number}: how much is it, and why should I trust you?"
+        await desk.rehearse(text, unless_asked_for_s=IDLE_S if number >= REHEARSALS else 0.0)
 
 
 async def index_playbook(parts: "Parts") -> None:
@@ -49,6 +75,19 @@ async def playbook_vectors(embedder: Embedder, playbook: Playbook) -> Mapping[st
     """Embed every text of the playbook."""
     texts = texts_to_embed(playbook)
     return dict(zip(texts, await embedder.embed(texts), strict=True))
+
+
+async def _again_and_again(
+    name: str, read: Callable[[], Awaitable[None]], *, every_s: float
+) -> None:
+    while True:
+        try:
+            await read()
+            pause_s = every_s
+        except SidecarError as exc:
+            log.warning(name, error=str(exc))
+            pause_s = RETRY_S
+        await asyncio.sleep(pause_s)
 
 
 async def _until_taken(name: str, store: Callable[[], Awaitable[None]]) -> None:

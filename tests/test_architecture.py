@@ -29,6 +29,7 @@ SHARED_BY_ADAPTERS = {
     "bolt": "the driver of every graph adapter: sessions, retries, errors translated once",
     "neo4j_statements": "the Cypher that one adapter runs and `migrate` shows",
     "chroma_client": "the client of every vector adapter",
+    "chroma_reads": "the lean way to read of every vector adapter",
     "pg": "the pool, rows and statements of every PostgreSQL adapter",
     "phones": "one way to normalise a phone number before it is stored or looked up",
     "stored_conversation": "one document for both conversation stores",

@@ -1,60 +1,58 @@
-"""Candidates from the vectors: strategies that are close to the moment, and answers that worked.
+"""Candidates from the vectors: answers that worked in moments like this one.
 
-Two sources, asked at once. The playbook's own strategies are found by the moment they are for or by
-their words. Proven answers come from `objection_responses` of successful outcomes: there a row is
-keyed by the objection it answered, so that what is close is the moment and not the wording of the
-answer; only answers that lifted the prospect, in calls that ended qualified, are offered.
+They are in `objection_responses` of successful outcomes, where a row is keyed by the objection it
+answered, so that what is close is the moment and not the wording of the answer; only answers that
+lifted the prospect, in calls that ended qualified, are offered. The playbook's own strategies are
+no question to a store: their vectors are in memory (`live/warm.py`).
 """
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-from chromadb.api.types import QueryResult
 
-from agent_sidecar.adapters.chroma_client import ChromaServer
-from agent_sidecar.domain.hints import Candidate, Question, Retrieved
+from agent_sidecar.adapters.chroma_reads import ChromaReads, Found, Rows, query_body
+from agent_sidecar.domain.hints import Candidate, ProvenLine, Question, Retrieved
 from agent_sidecar.domain.record import FinalStatus
 from agent_sidecar.domain.types import StrategyName, Vector
 from agent_sidecar.domain.vector_rows import collection
 from agent_sidecar.errors import StoreUnavailable
 
 SUCCESSFUL: tuple[FinalStatus, ...] = ("hot_transfer", "video_sent", "follow_up")
-# a strategy has several texts, so the closest texts name fewer strategies than they are
+# many rows may be of one strategy, so the closest name fewer strategies than they are
 _CLOSEST = 20
+# rows with vectors come as JSON: read at once, more would hold the event loop for too long
+_PAGE = 50
 
 
 class ChromaCandidates:
-    """The retriever of candidates; the best of each strategy and origin, closest first."""
+    """The retriever of candidates; the best of each strategy, closest first."""
 
     name = "chroma"
 
-    def __init__(self, server: ChromaServer) -> None:
-        self._server = server
+    def __init__(self, reads: ChromaReads) -> None:
+        self._reads = reads
 
     async def retrieve(self, question: Question) -> Retrieved:
         """Answer for the question's vector; without one there is nothing to compare.
 
-        One failing source leaves the other's candidates, marked as degraded. Raises
+        One failing source leaves the others' candidates, marked as degraded. Raises
         `StoreUnavailable` when none answers.
         """
-        vector = question.vector
-        if vector is None:
+        if question.vector is None:
             return Retrieved(degraded=("embedding",))
-        names = ["strategy_embeddings", *(collection("objection_responses", o) for o in SUCCESSFUL)]
+        body = query_body(question.vector.tolist(), closest=_CLOSEST)
         answers = await asyncio.gather(
-            *(self._closest(name, vector) for name in names), return_exceptions=True
+            *(self._reads.query(name, body) for name in _successful()), return_exceptions=True
         )
         candidates: list[Candidate] = []
         failures: list[BaseException] = []
-        for name, answer in zip(names, answers, strict=True):
+        for answer in answers:
             if isinstance(answer, BaseException):
                 failures.append(answer)
             elif answer is not None:
-                read = _strategies if name == "strategy_embeddings" else _proven
-                candidates += read(answer)
-        if len(failures) == len(names) or not all(
+                candidates += _proven(answer)
+        if len(failures) == len(answers) or not all(
             isinstance(failure, StoreUnavailable) for failure in failures
         ):
             raise failures[0]
@@ -63,50 +61,56 @@ class ChromaCandidates:
             degraded=(self.name,) if failures else (),
         )
 
-    async def _closest(self, name: str, vector: Vector) -> QueryResult | None:
-        return await self._server.ask(
-            name,
-            lambda c: c.query(
-                query_embeddings=vector[np.newaxis],
-                n_results=_CLOSEST,
-                include=["metadatas", "documents", "distances"],
-            ),
-        )
+    async def proven(self, *, most: int) -> Sequence[ProvenLine]:
+        """Return the newest answers that worked, at most so many, for a copy in memory."""
+        lines: list[ProvenLine] = []
+        each = most // len(SUCCESSFUL)
+        for name in _successful():
+            count = await self._reads.count(name) or 0
+            for offset in range(max(0, count - each), count, _PAGE):
+                page = {
+                    "include": ["metadatas", "documents", "embeddings"],
+                    "limit": _PAGE,
+                    "offset": offset,
+                }
+                rows = await self._reads.get(name, page)
+                lines += _lines(rows) if rows is not None else ()
+        return lines
 
 
-def _strategies(answer: QueryResult) -> Iterable[Candidate]:
-    for metadata, _, closeness in _hits(answer):
-        yield Candidate(
-            strategy=StrategyName(str(metadata["strategy"])),
-            closeness=closeness,
-            origin="playbook",
-        )
+def _successful() -> Sequence[str]:
+    return [collection("objection_responses", outcome) for outcome in SUCCESSFUL]
 
 
-def _proven(answer: QueryResult) -> Iterable[Candidate]:
-    for metadata, document, closeness in _hits(answer):
+def _proven(found: Found) -> Iterable[Candidate]:
+    """Yield what each row proposes, closest first."""
+    rows = zip(found.metadatas[0], found.documents[0], found.distances[0], strict=True)
+    for metadata, document, distance in rows:
         # a follow-up may have ended below what counts as qualified
-        if metadata.get("qualified") is True:
+        if metadata is not None and metadata.get("qualified") is True:
             yield Candidate(
                 strategy=StrategyName(str(metadata["strategy"])),
-                closeness=closeness,
+                closeness=1.0 - distance,
                 origin="proven",
                 say=document,
             )
 
 
-def _hits(answer: QueryResult) -> Iterable[tuple[dict[str, Any], str, float]]:
-    """Yield metadata, document and closeness of each row, closest first."""
-    metadatas, documents, distances = answer["metadatas"], answer["documents"], answer["distances"]
-    if metadatas is None or documents is None or distances is None:
+def _lines(rows: Rows) -> Iterable[ProvenLine]:
+    metadatas, documents, vectors = rows.metadatas, rows.documents, rows.embeddings
+    if metadatas is None or documents is None or vectors is None:
         return
-    for metadata, document, distance in zip(metadatas[0], documents[0], distances[0], strict=True):
-        yield dict(metadata), document, 1.0 - float(distance)
+    for metadata, document, numbers in zip(metadatas, documents, vectors, strict=True):
+        if metadata is not None and metadata.get("qualified") is True and document:
+            vector: Vector = np.asarray(numbers, np.float32)
+            yield ProvenLine(
+                strategy=StrategyName(str(metadata["strategy"])), say=document, vector=vector
+            )
 
 
 def _best_of_each(candidates: Iterable[Candidate]) -> Iterable[Candidate]:
-    seen: set[tuple[str, str]] = set()
-    for candidate in sorted(candidates, key=lambda c: (-c.closeness, c.strategy, c.origin)):
-        if (candidate.strategy, candidate.origin) not in seen:
-            seen.add((candidate.strategy, candidate.origin))
+    seen: set[str] = set()
+    for candidate in sorted(candidates, key=lambda c: (-c.closeness, c.strategy)):
+        if candidate.strategy not in seen:
+            seen.add(candidate.strategy)
             yield candidate

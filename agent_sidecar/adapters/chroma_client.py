@@ -48,7 +48,7 @@ class ChromaServer:
     """
 
     def __init__(self, url: str, *, model: str, dimension: int, ask_s: float = 10.0) -> None:
-        self._url = url
+        self.url = url.rstrip("/")
         self.model = model
         self.dimension = dimension
         self._ask_s = ask_s
@@ -89,7 +89,7 @@ class ChromaServer:
             stored = await (await self._client()).list_collections()
         for found in stored:
             if MODEL_KEY in (found.metadata or {}):
-                self._check(found.name, found.metadata)
+                self.check(found.name, found.metadata)
 
     async def create(self, name: str, *, description: str) -> bool:
         """Create a collection unless it is there; True when it was not."""
@@ -152,7 +152,7 @@ class ChromaServer:
         if handle is None:
             client = await self._client()
             handle = await client.get_collection(name, embedding_function=_NoEmbedding())
-            self._check(name, handle.metadata)
+            self.check(name, handle.metadata)
             self._handles[name] = handle
         return handle
 
@@ -168,7 +168,8 @@ class ChromaServer:
                 )
             return self._connected
 
-    def _check(self, name: str, metadata: Mapping[str, object] | None) -> None:
+    def check(self, name: str, metadata: Mapping[str, object] | None) -> None:
+        """Raise `SettingsInvalid` for a collection of another model."""
         known = metadata or {}
         model, dimension = known.get(MODEL_KEY), known.get(DIMENSION_KEY)
         if (model, dimension) != (self.model, self.dimension):
@@ -180,7 +181,7 @@ class ChromaServer:
 
     @asynccontextmanager
     async def _translated(self) -> AsyncIterator[None]:
-        where = f"the Chroma server at {self._url}"
+        where = f"the Chroma server at {self.url}"
         try:
             async with asyncio.timeout(self._ask_s):
                 yield

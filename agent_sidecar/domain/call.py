@@ -30,7 +30,7 @@ from agent_sidecar.domain.language import Meaning, Reader
 from agent_sidecar.domain.lines import LineJoiner, Utterance
 from agent_sidecar.domain.log import CallLog
 from agent_sidecar.domain.outlook import MomentTalk
-from agent_sidecar.domain.policy import Moment
+from agent_sidecar.domain.policy import Moment, is_worth_a_question
 from agent_sidecar.domain.record import (
     CallRecord,
     Configuration,
@@ -126,6 +126,25 @@ class Call:
         asked = self._asked(text, as_vector(raw))
         return self._hinting.look(
             asked, phase=self.phase, objection=objection, engagement=self.engagement
+        )
+
+    def foresee(self, text: str, vector: Vector) -> Question | None:
+        """Return what would be asked if the prospect had said this, at least for its words.
+
+        A look ahead: nothing is taken, and what is asked in the end may be another question.
+        """
+        meaning = self._reader.read_prospect(text, vector)
+        if not is_worth_a_question(meaning):
+            return None
+        return Question(
+            question_id="ahead",
+            call_id=self.log.opened.call_id,
+            text=text,
+            vector=vector,
+            phase=self._phases.foresee(self._reader.phases.prospect(vector)),
+            objection=meaning.objection,
+            lead_kind=lead_kind_of(self.log, self._reader.playbook),
+            at=self.log.last_at,
         )
 
     def unfinished(self) -> Sequence[ev.Embed]:

@@ -52,6 +52,15 @@ class Candidate:
     say: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ProvenLine:
+    """An answer that worked in an earlier call, and the vector of the moment it was given in."""
+
+    strategy: StrategyName
+    say: str
+    vector: Vector
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """How often a strategy was tried in such a moment, and what followed."""

@@ -100,6 +100,11 @@ class PhaseTracker:
             self._has_open_objection = False
         return self.phase
 
+    def foresee(self, likelihood: Likelihood | None) -> int:
+        """Return the phase in which such a line of the prospect would leave the call."""
+        belief = self._belief if likelihood is None else self._belief * likelihood
+        return int(np.argmax(belief)) + 1 if belief.sum() > 0.0 else self.phase
+
     def hear_prospect(self, likelihood: Likelihood | None, *, objects: bool) -> int:
         """Hear a line of the prospect; return the phase now.
 

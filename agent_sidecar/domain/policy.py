@@ -67,8 +67,12 @@ class HintPolicy:
 def _is_worth_it(moment: Moment) -> bool:
     if moment.score.call <= moment.before - DROP:
         return True
-    meaning = moment.meaning
-    if meaning is None or meaning.is_refusal:
+    return moment.meaning is not None and is_worth_a_question(moment.meaning)
+
+
+def is_worth_a_question(meaning: Meaning) -> bool:
+    """Say whether the words of a line alone make it a moment to help in."""
+    if meaning.is_refusal:
         return False
     return bool(
         meaning.objection is not None or meaning.buying_signal is not None or meaning.questions

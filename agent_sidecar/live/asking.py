@@ -7,6 +7,7 @@ import structlog
 from agent_sidecar.domain.hints import Question, Retrieved
 from agent_sidecar.domain.types import Lead
 from agent_sidecar.errors import EmbeddingFailed, StoreUnavailable
+from agent_sidecar.live.ahead import Ahead
 from agent_sidecar.live.call_parts import CallParts
 
 log = structlog.get_logger()
@@ -17,15 +18,19 @@ LEAD_S = 10.0
 CLOSER_S = 1.0
 
 
-async def embed(parts: CallParts, text: str, *, heard_s: float) -> bytes | None:
+async def embed(parts: CallParts, ahead: Ahead, text: str, *, heard_s: float) -> bytes | None:
     """Return the vector of words that came in at `heard_s` (loop time); None: it was late.
 
     Later lines wait for it, and so does the hint: it gets half of the hint's time, so that what has
     worked can still be looked up without it.
     """
+    latest_s = heard_s + parts.hint_deadline_s / 2
     try:
-        async with asyncio.timeout_at(heard_s + parts.hint_deadline_s / 2):
-            [vector] = await parts.embedder.embed([text])
+        async with asyncio.timeout_at(latest_s):
+            vector = await ahead.vector(text, deadline=latest_s)
+            if vector is None:
+                with parts.spare.embedding():
+                    [vector] = await parts.embedder.embed([text])
     except (EmbeddingFailed, TimeoutError) as exc:
         log.warning("line_not_embedded", error=repr(exc))
     except Exception:  # every later line of the call waits for this one
@@ -36,12 +41,14 @@ async def embed(parts: CallParts, text: str, *, heard_s: float) -> bytes | None:
 
 
 async def retrieve(
-    parts: CallParts, question: Question, *, heard_s: float
+    parts: CallParts, ahead: Ahead, question: Question, *, heard_s: float
 ) -> tuple[Retrieved, float] | None:
     """Return what is known, and the milliseconds since the words came in; None: it is too late."""
     latest_s = heard_s + parts.hint_deadline_s
     deadline = min(_now_s() + parts.retrieval_s, latest_s - ANSWER_S)
-    retrieved = await parts.desk.ask(question, deadline=deadline)
+    retrieved = await ahead.answer(question, deadline=deadline)
+    if retrieved is None:
+        retrieved = await parts.desk.ask(question, deadline=deadline)
     latency_ms = round((_now_s() - heard_s) * 1000, 2)
     parts.metrics.degraded(retrieved.degraded)
     if _now_s() > latest_s:

@@ -6,6 +6,7 @@ from typing import Protocol
 from agent_sidecar.domain.record import Configuration
 from agent_sidecar.domain.types import Party, Track, TransferId
 from agent_sidecar.live.hints import HintDesk
+from agent_sidecar.live.spare import SpareTime
 from agent_sidecar.ports import (
     Clock,
     Closers,
@@ -31,6 +32,8 @@ class CallParts:
     closer: str
     clock: Clock
     metrics: Metrics
+    # whether something may be made ready ahead
+    spare: SpareTime
     configuration: Configuration
     # from the final text to the hint on the wire, and what of it retrieval may take
     hint_deadline_s: float

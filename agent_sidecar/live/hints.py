@@ -1,7 +1,7 @@
 """Asks every retriever at once under one deadline; what is late is answered from the warm copy.
 
 The losers are not waited for: they are cancelled and die in the process's own task group, on their
-own time. A retriever that fails again and again is skipped for a while by its breaker.
+own time. A store that fails again and again is skipped until a try beside the questions succeeds.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ import structlog
 from agent_sidecar.domain.hints import Question, Retrieved
 from agent_sidecar.domain.language import Reader
 from agent_sidecar.domain.ranking import Ranked, rank
-from agent_sidecar.errors import EmbeddingFailed, StoreUnavailable
-from agent_sidecar.live.breaker import Breaker
+from agent_sidecar.errors import EmbeddingFailed
 from agent_sidecar.live.requests import Suggestion, SuggestRequest
+from agent_sidecar.live.source import Asked, Source
 from agent_sidecar.live.warm import WarmCopy
 from agent_sidecar.ports import Embedder, Retriever
 
@@ -35,41 +35,44 @@ class HintDesk:
         retrieval_s: float,
     ) -> None:
         """`orphans` is the process's group: a retriever that lost the race dies there."""
-        self._retrievers = retrievers
-        self._breakers = {r.name: Breaker() for r in retrievers}
+        self._sources = [
+            Source(retriever, orphans=orphans, patience_s=retrieval_s) for retriever in retrievers
+        ]
         self._warm = warm
         self._reader = reader
         self._embedder = embedder
-        self._orphans = orphans
         self._retrieval_s = retrieval_s
+        # loop time of the last question
+        self._asked_at = 0.0
 
     async def ask(self, question: Question, *, deadline: float) -> Retrieved:
         """Return what is known by `deadline` (loop time); never raises, never is late."""
         began = _now_s()
-        asked: dict[asyncio.Task[Retrieved | None], Retriever] = {}
+        self._asked_at = began
+        asked: dict[Source, Asked] = {}
         if deadline > began:
-            asked = {
-                self._orphans.create_task(_ask(r, question), name=f"hint:{r.name}"): r
-                for r in self._retrievers
-                if self._breakers[r.name].allows(began)
-            }
+            tasks = {source: source.ask(question) for source in self._sources}
+            asked = {source: task for source, task in tasks.items() if task is not None}
+        had_time = deadline - began >= self._retrieval_s / 2
+        answers: dict[str, Retrieved] = {}
         try:
             if asked:
-                await asyncio.wait(asked, timeout=deadline - began)
+                await asyncio.wait(asked.values(), timeout=deadline - began)
+        except asyncio.CancelledError:
+            had_time = False
+            raise
         finally:
-            for task in asked:
-                task.cancel("hint deadline")
-        answers: dict[str, Retrieved] = {}
-        for task, retriever in asked.items():
-            answer = task.result() if task.done() and not task.cancelled() else None
-            breaker = self._breakers[retriever.name]
-            if answer is not None:
-                answers[retriever.name] = answer
-                breaker.succeeded()
-            elif task.done() or deadline - began >= self._retrieval_s / 2:
-                # who had hardly any time is late for somebody else's fault
-                breaker.failed(_now_s())
+            for source, task in asked.items():
+                if (answer := source.settle(task, had_time=had_time)) is not None:
+                    answers[source.name] = answer
         return self._together(question, answers)
+
+    async def rehearse(self, text: str, *, unless_asked_for_s: float = 0.0) -> None:
+        """Ask as a call would, so that the next one finds everything ready; raises nothing."""
+        if _now_s() - self._asked_at < unless_asked_for_s:
+            return
+        request = SuggestRequest(text=text, phase=None, objection=None, lead={}, top_k=1)
+        await self.suggest(request)
 
     async def suggest(self, request: SuggestRequest) -> Suggestion:
         """Answer an agent that pulls: always the best `top_k`, whatever their confidence."""
@@ -87,11 +90,12 @@ class HintDesk:
         candidates = [c for answer in answers.values() for c in answer.candidates]
         evidence = [e for answer in answers.values() for e in answer.evidence]
         self._warm.remember(evidence)
-        degraded = {r.name for r in self._retrievers} - set(answers)
+        degraded = {source.name for source in self._sources} - set(answers)
         degraded |= {d for answer in answers.values() for d in answer.degraded}
         # the playbook's own strategies are always candidates: they live in memory anyway
         candidates += self._warm.candidates(question)
         if degraded:
+            candidates += self._warm.proven(question)
             known = {(e.scope, e.strategy) for e in evidence}
             warm = self._warm.evidence(question)
             evidence += [e for e in warm if (e.scope, e.strategy) not in known]
@@ -126,17 +130,6 @@ class HintDesk:
             objection=request.objection or read.objection,
             lead_kind=kind,
         )
-
-
-async def _ask(retriever: Retriever, question: Question) -> Retrieved | None:
-    """Turn a failure into None, so that one bad source cannot cancel the group."""
-    try:
-        return await retriever.retrieve(question)
-    except StoreUnavailable as exc:
-        log.warning("retriever_failed", retriever=retriever.name, error=str(exc))
-    except Exception:  # one source's bug must not cost the others' answers
-        log.exception("retriever_broke", retriever=retriever.name)
-    return None
 
 
 def _pulled(ranked: Ranked, question: Question) -> Mapping[str, object]:

@@ -25,6 +25,7 @@ from agent_sidecar.domain.record import CallRecord
 from agent_sidecar.domain.types import CallId, LegId, Party
 from agent_sidecar.errors import JournalFailed
 from agent_sidecar.live import asking
+from agent_sidecar.live.ahead import Ahead
 from agent_sidecar.live.attempts import Attempts
 from agent_sidecar.live.call_parts import CallParts, RunningTransfer
 from agent_sidecar.live.keeping import RecordKeeper
@@ -88,13 +89,15 @@ class LiveCall:
         # nothing more is expected: recorded long ago, or it never was a call
         self._over = asyncio.Event()
         self._is_ghost = False
-        # loop time at which the text of each line came in that is not understood yet
+        # loop time at which each line came that is not understood yet, and the event taken now
         self._heard_at: dict[str, float] = {}
         self._was_heard = False
         # what it was told to lack last
         self._lacks: tuple[str, ...] = ()
+        self._arrived_s = 0.0
         # that of the line understood last: its hint's deadline counts from there
         self._since = 0.0
+        self._ahead = Ahead(parts, foresee=call.foresee, spawn=self._spawn)
 
     @property
     def call_id(self) -> CallId:
@@ -137,8 +140,8 @@ class LiveCall:
         """Return the call as `GET /v1/calls/{id}` shows it while it lives."""
         return live_view(self.call, ending=self.is_ending)
 
-    def feed(self, event: ev.CallEvent) -> Awaitable[None]:
-        """Take an event; what is returned is done when it is on disk."""
+    def feed(self, event: ev.CallEvent, *, arrived_s: float | None = None) -> Awaitable[None]:
+        """Take an event that arrived then (loop time; None: now); ends when it is on disk."""
         if self._is_ghost:
             return _done()
         if not isinstance(event, _ANSWERS):
@@ -146,6 +149,8 @@ class LiveCall:
         if self.call.is_closed:
             return self._complete(event)
         self._was_heard |= isinstance(event, ev.LineHeard | ev.SpeechHeard)
+        self._arrived_s = _now_s() if arrived_s is None else arrived_s
+        self._ahead.hear(event, counts=self.call.log.is_with_agent)
         self.streams.before(event)
         kept = self._keep(event)
         effects = self.call.receive(event)
@@ -183,9 +188,11 @@ class LiveCall:
                     early, self._early = self._early, []
                     for work, name in early:
                         self._spawn(work, name)
-                    await self._over.wait()
-                    if not self._is_ghost:
-                        await asyncio.sleep(LATE_S)
+                    # nothing is made ready in a group that ends
+                    with self._ahead:
+                        await self._over.wait()
+                        if not self._is_ghost:
+                            await asyncio.sleep(LATE_S)
                     _forget()
             except* _Forgotten:
                 log.debug("call_forgotten")
@@ -212,16 +219,6 @@ class LiveCall:
         self._over.set()
         await self._parts.journal.discard(self.call_id)
         self._tell("ended", reason=reason)
-
-    def tell_unheard(self, leg_id: LegId, frames: int) -> None:
-        """Note that a leg's stream ended, and nobody had said that the leg was answered."""
-        self._parts.metrics.count("media_frames_unheard", "never_answered", amount=frames)
-        log.warning(
-            "leg_never_answered",
-            leg_id=leg_id,
-            frames=frames,
-            what_to_do="if people talked on it, see to it that its call.answered webhook comes",
-        )
 
     def _keep(self, event: ev.CallEvent) -> Awaitable[None]:
         if isinstance(event, ev.LineHeard) and not event.is_final:
@@ -259,12 +256,11 @@ class LiveCall:
         publish = self._parts.publisher.publish
         match effect:
             case ev.Embed():
-                self._heard_at[effect.text.strip()] = _now_s()
+                self._heard_at[effect.text.strip()] = self._arrived_s
                 self._spawn(partial(self._embed, effect), "embed")
             case ev.AskForHints(question=question):
                 self._spawn(partial(self._ask, question, self._since), "ask")
-            case ev.PublishScore():
-                # it comes before what is asked because of the same line; mere sound was heard now
+            case ev.PublishScore():  # before what is asked because of the line; sound: heard now
                 self._since = self._heard_at.pop(effect.text, _now_s())
                 publish(self.call_id, score_message(effect, self.call_id, self.leg_id))
             case ev.PublishHint():
@@ -296,11 +292,11 @@ class LiveCall:
 
     async def _embedded(self, effect: ev.Embed) -> ev.LineEmbedded:
         heard_s = self._heard_at.get(effect.text.strip(), _now_s())
-        vector = await asking.embed(self._parts, effect.text, heard_s=heard_s)
+        vector = await asking.embed(self._parts, self._ahead, effect.text, heard_s=heard_s)
         return ev.LineEmbedded(line_id=effect.line_id, vector=vector)
 
     async def _ask(self, question: Question, heard_s: float) -> None:
-        answer = await asking.retrieve(self._parts, question, heard_s=heard_s)
+        answer = await asking.retrieve(self._parts, self._ahead, question, heard_s=heard_s)
         if answer is not None:
             retrieved, latency_ms = answer
             self.feed(

@@ -131,7 +131,7 @@ class MediaStream:
                 if frames:
                     self._call.metrics.count("media_frames_faulty", fault, amount=frames)
         elif self._early_frames:
-            self._call.tell_unheard(self._leg_id, self._early_frames)
+            self._tell_unheard(self._early_frames)
         self._is_over = True
         self._listener = None
         self._call.feed(ended)
@@ -175,3 +175,13 @@ class MediaStream:
         if party is None or (track == "outbound" and self._call.streams.hears(party)):
             return
         self._call.feed(speech if party == speech.party else replace(speech, party=party))
+
+    def _tell_unheard(self, frames: int) -> None:
+        """Note that the stream ended, and nobody had said that its leg was answered."""
+        self._call.metrics.count("media_frames_unheard", "never_answered", amount=frames)
+        log.warning(
+            "leg_never_answered",
+            leg_id=self._leg_id,
+            frames=frames,
+            what_to_do="if people talked on it, see to it that its call.answered webhook comes",
+        )

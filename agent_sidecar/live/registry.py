@@ -209,9 +209,18 @@ class Registry:
         """Return None for a new webhook; for a repeated one, what ends when the first is kept."""
         return self._parts.call.journal.seen(event_id)
 
-    def receive(self, event: TelephonyEvent, webhook: ReceivedWebhook) -> Awaitable[None]:
-        """Tell the event's call now; what is returned ends when everything of it is on disk."""
-        kept = self._teller.receive(event, webhook)
+    def receive(
+        self,
+        event: TelephonyEvent,
+        webhook: ReceivedWebhook,
+        *,
+        arrived_s: float | None = None,
+    ) -> Awaitable[None]:
+        """Tell the event's call now; what is returned ends when everything of it is on disk.
+
+        `arrived_s`: when it reached this process, loop time; None: now.
+        """
+        kept = self._teller.receive(event, webhook, arrived_s=arrived_s)
         if self._is_to_attach(event) and event.leg_id is not None:
             work = alone(self._auto_attach(event.leg_id))
             self._parts.tasks.create_task(work, name=f"attach:{event.leg_id}")

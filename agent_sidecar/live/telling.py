@@ -65,7 +65,9 @@ class Teller:
         self._transfer = transfer
         self._tasks = tasks
 
-    def receive(self, event: TelephonyEvent, webhook: ReceivedWebhook) -> Awaitable[None]:
+    def receive(
+        self, event: TelephonyEvent, webhook: ReceivedWebhook, *, arrived_s: float | None
+    ) -> Awaitable[None]:
         """Tell the event's call now; what is returned ends when everything of it is on disk."""
         owner = None if event.leg_id is None else self._owner(event, event.leg_id)
         if owner is None:
@@ -76,7 +78,7 @@ class Teller:
         ahead = AHEAD if call.call.log.opened.source == "live" else PLAYED_AHEAD
         event = replace(event, at=min(event.at, webhook.received_at + ahead))
         is_late = call.call.is_closed
-        told = self._tell(event, call, party)
+        told = self._tell(event, call, party, arrived_s)
         if is_late:
             return _then(told, lambda: self._journal.receive(webhook))
         # after its events: when a crash comes between, it is new again when it is repeated, and to
@@ -100,11 +102,13 @@ class Teller:
         self.bind_closer(leg_id, call)
         return call, "closer"
 
-    def _tell(self, event: TelephonyEvent, call: LiveCall, party: Party) -> list[Awaitable[None]]:
+    def _tell(
+        self, event: TelephonyEvent, call: LiveCall, party: Party, arrived_s: float | None
+    ) -> list[Awaitable[None]]:
         if event.kind == "bridged":
             self._legs.adopt_peer(event)
         told = list(call_events(event, call, party, self._untracked))
-        kept = [call.feed(e) for e in told]
+        kept = [call.feed(e, arrived_s=arrived_s) for e in told]
         if event.kind == "line" and not told:
             self._miss_speaker("no_track" if event.track is None else "aside")
         if party == "prospect" and event.kind in ("initiated", "answered"):

@@ -137,10 +137,11 @@ class _Calls:
         return answer({"ok": True, "call_id": call.call_id}, status=202)
 
     async def hear(self, request: web.Request) -> web.StreamResponse:
+        arrived_s = asyncio.get_running_loop().time()
         body = await read_body(request, Transcript)
         call = self._live(request)
         line = line_heard(body, call.now())
-        await asyncio.shield(call.feed(line))
+        await asyncio.shield(call.feed(line, arrived_s=arrived_s))
         return answer({"ok": True, "call_id": call.call_id, "line_id": line.line_id})
 
     async def post_outcome(self, request: web.Request) -> web.StreamResponse:

@@ -113,7 +113,7 @@ class _Listener:
                 raise RequestInvalid(
                     "messages are JSON text", field="(message)", what_to_do="send text frames"
                 )
-            kept = self._take(message.data)
+            kept = self._take(message.data, arrived_s=asyncio.get_running_loop().time())
         except SidecarError as exc:
             await self._complain(exc)
         else:
@@ -122,7 +122,7 @@ class _Listener:
             self._keeping.add(task)
             task.add_done_callback(self._keeping.discard)
 
-    def _take(self, raw: bytes) -> Awaitable[None]:
+    def _take(self, raw: bytes, *, arrived_s: float) -> Awaitable[None]:
         said = decode(raw, _Feedback | _Line)  # type: ignore[arg-type]  # a union is a shape too
         match said:
             case _Feedback():
@@ -142,7 +142,7 @@ class _Listener:
                 call = self._parts.registry.find(name)
                 if call is None:
                     raise CallUnknown(f"there is no live call {name}")
-                return call.feed(line_heard(said, call.now()))
+                return call.feed(line_heard(said, call.now()), arrived_s=arrived_s)
 
     async def _keep(self, kept: Awaitable[None]) -> None:
         try:

@@ -47,8 +47,11 @@ class LiveCall(Protocol):
 
     def view(self) -> Message: ...
 
-    def feed(self, event: CallEvent) -> Awaitable[None]:
-        """Take the event now; what is returned is done when it is on disk."""
+    def feed(self, event: CallEvent, *, arrived_s: float | None = None) -> Awaitable[None]:
+        """Take the event now; what is returned is done when it is on disk.
+
+        `arrived_s`: when it reached this process, loop time; deadlines count from there.
+        """
         ...
 
 
@@ -89,9 +92,16 @@ class Registry(Protocol):
         """Return None for a new webhook; for a repeated one, what ends when the first is kept."""
         ...
 
-    def receive(self, event: TelephonyEvent, webhook: ReceivedWebhook) -> Awaitable[None]:
+    def receive(
+        self,
+        event: TelephonyEvent,
+        webhook: ReceivedWebhook,
+        *,
+        arrived_s: float | None = None,
+    ) -> Awaitable[None]:
         """Feed the call now; what is returned is done when the webhook is on disk.
 
+        `arrived_s`: when it reached this process, loop time; deadlines count from there.
         It raises `JournalFailed`.
         """
         ...

@@ -22,6 +22,8 @@ SLOTS: Final = 20
 # texts a second from which a stream runs faster than life (replays do) and is left to the loop,
 # which reads it as it comes: an early line must not find its audio unread
 FASTER_THAN_LIFE_HZ: Final = 2 * 2 / 0.02
+# between two turns: a hint is a dozen steps of the loop, which are not to have a turn each
+PAUSE_S: Final = 0.001
 # more than a turn of any codec at its own pace
 _READ_BYTES: Final = 256 * 1024
 
@@ -89,7 +91,7 @@ class Turns:
     def _call_next(self) -> None:
         if self._due and not self._is_called:
             self._is_called = True
-            asyncio.get_running_loop().call_soon(self._have_one)
+            asyncio.get_running_loop().call_later(PAUSE_S, self._have_one)
 
     def _have_one(self) -> None:
         """Let one socket have its turn, then everybody else who waits for the loop."""

@@ -49,6 +49,7 @@ class _WebhookDesk:
         return response
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
+        arrived_s = asyncio.get_running_loop().time()
         raw = await request.read()
         self._check_signature(raw, request)
         event = self._decode(raw, request)
@@ -68,6 +69,7 @@ class _WebhookDesk:
                 received_at=self._parts.clock.now(),
                 body=raw,
             ),
+            arrived_s=arrived_s,
         )
         is_kept = await self._be_kept(kept)
         # when a slow one comes again it will be one that we know: passed on now or never

@@ -14,6 +14,7 @@ from chromadb.api.models.AsyncCollection import AsyncCollection
 from agent_sidecar.adapters.chroma_candidates import ChromaCandidates
 from agent_sidecar.adapters.chroma_client import ChromaServer
 from agent_sidecar.adapters.chroma_index import ChromaIndex
+from agent_sidecar.adapters.chroma_reads import ChromaReads
 from agent_sidecar.domain.hints import Question
 from agent_sidecar.domain.playbook import Objection, Playbook, Strategy
 from agent_sidecar.domain.record import Outcome
@@ -261,11 +262,7 @@ async def test_only_what_changed_of_the_playbook_is_written(
     assert len(await ids(server, "objection_embeddings")) == 2
 
 
-async def test_candidates_come_from_the_playbook_and_from_answers_that_worked(
-    index: ChromaIndex, server: ChromaServer
-):
-    playbook = a_playbook()
-    await index.load(playbook, {**vectors_of(playbook), "the price is too high": vector(0)})
+async def test_candidates_are_answers_that_worked(index: ChromaIndex, server: ChromaServer):
     await index.apply(rich_record())
     missed = replace(rich_record().credits[0], lifted=False)
     await index.apply(rich_record("missed", credits=(missed,)))
@@ -274,37 +271,70 @@ async def test_candidates_come_from_the_playbook_and_from_answers_that_worked(
     low = Outcome(final_status="follow_up", result="callback", qualified=False)
     await index.apply(rich_record("low", outcome=low))
 
-    retrieved = await ChromaCandidates(server).retrieve(question())
+    async with ChromaReads(server) as reads:
+        retrieved = await ChromaCandidates(reads).retrieve(question())
+        [line] = await ChromaCandidates(reads).proven(most=30)
 
     assert retrieved.degraded == ()
-    proven = [c for c in retrieved.candidates if c.origin == "proven"]
-    assert [(c.strategy, c.say) for c in proven] == [
-        (REFRAME, "What would a hundred a day change for you?")
-    ]
-    assert proven[0].closeness == pytest.approx(1.0, abs=1e-5)
-    own = [c for c in retrieved.candidates if c.origin == "playbook"]
-    assert [c.strategy for c in own] == [REFRAME, ASK_BACK]
-    assert own[0].closeness == pytest.approx(1.0, abs=1e-5)
-    assert own[0].say is None
+    [proven] = retrieved.candidates
+    answer = (REFRAME, "What would a hundred a day change for you?")
+    assert (proven.origin, proven.strategy, proven.say) == ("proven", *answer)
+    assert proven.closeness == pytest.approx(1.0, abs=1e-5)
+    # what the copy in memory is made of says the same
+    assert (line.strategy, line.say) == answer
+    assert line.vector @ vector(0) == pytest.approx(1.0, abs=1e-5)
+
+
+async def test_only_the_newest_answers_are_read_for_the_copy(
+    index: ChromaIndex, server: ChromaServer
+):
+    for number in range(4):
+        await index.apply(rich_record(f"call-{number}"))
+    async with ChromaReads(server) as reads:
+        assert len(await ChromaCandidates(reads).proven(most=6)) == 2
+        assert len(await ChromaCandidates(reads).proven(most=300)) == 4
 
 
 async def test_what_cannot_be_compared_is_said(index: ChromaIndex, server: ChromaServer):
-    candidates = ChromaCandidates(server)
-    assert (await candidates.retrieve(question(vector=None))).degraded == ("embedding",)
-    assert (await candidates.retrieve(question())).candidates == ()
+    async with ChromaReads(server) as reads:
+        candidates = ChromaCandidates(reads)
+        assert (await candidates.retrieve(question(vector=None))).degraded == ("embedding",)
+        assert (await candidates.retrieve(question())).candidates == ()
 
 
-async def test_collections_made_anew_are_found_again(index: ChromaIndex, stack: StackUrls):
-    await index.apply(rich_record())
-    assert stack.chroma
-    await empty(stack.chroma)
-    with pytest.raises(StoreUnavailable, match="agent-sidecar migrate"):
+async def test_collections_made_anew_are_found_again(
+    index: ChromaIndex, server: ChromaServer, stack: StackUrls
+):
+    async with ChromaReads(server) as reads:
+        candidates = ChromaCandidates(reads)
+        await index.apply(rich_record())
+        assert len((await candidates.retrieve(question())).candidates) == 1
+        assert stack.chroma
+        await empty(stack.chroma)
+        with pytest.raises(StoreUnavailable, match="agent-sidecar migrate"):
+            await index.apply(rich_record())
+        assert (await candidates.retrieve(question())).candidates == ()
+
+        await index.migrate()
         await index.apply(rich_record())
 
-    await index.migrate()
-    await index.apply(rich_record())
+        assert await index.differences([rich_record()]) == {}
+        assert len((await candidates.retrieve(question())).candidates) == 1
 
-    assert await index.differences([rich_record()]) == {}
+
+async def test_a_question_that_was_given_up_holds_up_no_other(
+    index: ChromaIndex, server: ChromaServer
+):
+    await index.apply(rich_record())
+    async with ChromaReads(server) as reads:
+        candidates = ChromaCandidates(reads)
+        given_up = [asyncio.create_task(candidates.retrieve(question())) for _ in range(50)]
+        await asyncio.sleep(0.005)
+        for task in given_up:
+            task.cancel()
+        async with asyncio.timeout(1.0):
+            assert len((await candidates.retrieve(question())).candidates) == 1
+        await asyncio.wait(given_up)
 
 
 async def test_vectors_of_another_model_are_never_mixed(
@@ -317,8 +347,9 @@ async def test_vectors_of_another_model_are_never_mixed(
         await ChromaIndex(other).migrate()
     with pytest.raises(SettingsInvalid, match="another-model"):
         await ChromaIndex(other).apply(rich_record())
-    with pytest.raises(SettingsInvalid):
-        await ChromaCandidates(other).retrieve(question())
+    async with ChromaReads(other) as reads:
+        with pytest.raises(SettingsInvalid):
+            await ChromaCandidates(reads).retrieve(question())
 
 
 async def test_a_server_that_is_gone_is_said_at_once(unused_tcp_port: int):
@@ -328,8 +359,9 @@ async def test_a_server_that_is_gone_is_said_at_once(unused_tcp_port: int):
         began = time.monotonic()
         with pytest.raises(StoreUnavailable, match="SIDECAR_CHROMA_URL"):
             await index.apply(rich_record())
-        with pytest.raises(StoreUnavailable):
-            await ChromaCandidates(server).retrieve(question())
+        async with ChromaReads(server) as reads:
+            with pytest.raises(StoreUnavailable):
+                await ChromaCandidates(reads).retrieve(question())
         with pytest.raises(StoreUnavailable):
             await index.ping()
         assert time.monotonic() - began < 2.0
@@ -338,10 +370,11 @@ async def test_a_server_that_is_gone_is_said_at_once(unused_tcp_port: int):
 async def test_a_server_that_hangs_costs_no_more_than_the_limit():
     async with silent_server() as port:
         url = f"http://127.0.0.1:{port}"
-        async with ChromaServer(url, model=MODEL, dimension=DIMENSION, ask_s=0.2) as server:
+        server = ChromaServer(url, model=MODEL, dimension=DIMENSION)
+        async with ChromaReads(server, answer_s=0.2) as reads:
             began = time.monotonic()
             with pytest.raises(StoreUnavailable, match="did not answer"):
-                await ChromaCandidates(server).retrieve(question())
+                await ChromaCandidates(reads).retrieve(question())
             assert time.monotonic() - began < 1.0
 
 

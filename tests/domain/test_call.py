@@ -369,3 +369,28 @@ def test_a_command_that_was_decided_is_only_remembered():
     )
     assert talk.feed(command) == []
     assert talk.call.log.last_at == at(3)
+
+
+def test_a_look_ahead_tells_what_will_be_asked_and_takes_nothing():
+    talk, same = Talk(), Talk()
+    for one in (talk, same):
+        one.say("agent", "cue", 3.0, like("cue 4"))
+    words, vector = "that is too expensive", like("costs much")
+    foreseen = talk.call.foresee(words, vector)
+    assert foreseen is not None
+    told, told_same = (one.say("prospect", words, 9.0, vector) for one in (talk, same))
+    (asked,) = (effect for effect in told if isinstance(effect, ev.AskForHints))
+    question = asked.question
+    assert (foreseen.phase, foreseen.objection, foreseen.lead_kind) == (
+        question.phase,
+        question.objection,
+        question.lead_kind,
+    )
+    assert foreseen.vector is vector
+    assert foreseen.question_id != question.question_id
+    # as if nobody had looked
+    assert repr(told) == repr(told_same)
+
+
+def test_a_line_that_would_ask_nothing_is_foreseen_as_such():
+    assert Talk().call.foresee("it rains here", NOTHING) is None

@@ -180,3 +180,16 @@ def test_it_never_goes_back_without_evidence_of_an_earlier_phase(texts):
         if after < before:
             assert likelihood is not None
             assert likelihood[after - 1] > likelihood[before - 1]
+
+
+def test_what_a_prospect_s_line_would_do_is_foreseen_and_not_done():
+    tracker = PLAIN.follow()
+    for cue in ("cue 4", "cue 4", "cue 5"):
+        hear(tracker, cue)
+    before = tracker.belief
+    leaning = np.where(np.arange(PHASES) == 5, 1.0, 1e-9)
+    foreseen = tracker.foresee(leaning)
+    assert tracker.belief == pytest.approx(before)
+    assert tracker.foresee(None) == tracker.phase != foreseen
+    assert tracker.foresee(np.zeros(PHASES)) == tracker.phase
+    assert tracker.hear_prospect(leaning, objects=False) == foreseen

@@ -23,6 +23,7 @@ from agent_sidecar.live.hints import HintDesk
 from agent_sidecar.live.live_call import LiveCall
 from agent_sidecar.live.registry import Registry, RegistryParts
 from agent_sidecar.live.requests import AttachRequest
+from agent_sidecar.live.spare import SpareTime
 from agent_sidecar.live.transfer import CLIENT_STATE, TransferParts
 from agent_sidecar.live.warm import WarmCopy
 from agent_sidecar.ports import ReceivedWebhook, TelephonyEvent, TelephonyKind
@@ -92,9 +93,10 @@ class Shell:
     def open(self, tasks: asyncio.TaskGroup) -> None:
         """Begin with what has been set so far."""
         self.tasks = tasks
+        self.warm = WarmCopy(reader())
         self.desk = HintDesk(
             retrievers=(self.chroma, self.neo4j),
-            warm=WarmCopy(reader()),
+            warm=self.warm,
             reader=reader(),
             embedder=self.embedder,
             orphans=tasks,
@@ -115,6 +117,7 @@ class Shell:
             closer=self.closer.name,
             clock=self.clock,
             metrics=self.metrics,
+            spare=SpareTime(lambda: self.lag_ms),
             configuration=Configuration(
                 system_version="1", playbook="small", weights="w", model="m"
             ),
@@ -179,7 +182,9 @@ class Shell:
         """Send a webhook; what is returned ends when it may be acknowledged."""
         return self.pass_on(self.event(kind, leg_id, **said))
 
-    def pass_on(self, event: TelephonyEvent) -> "asyncio.Future[None]":
+    def pass_on(
+        self, event: TelephonyEvent, *, arrived_s: float | None = None
+    ) -> "asyncio.Future[None]":
         webhook = ReceivedWebhook(
             event_id=event.event_id,
             event_type=event.event_type,
@@ -187,7 +192,7 @@ class Shell:
             received_at=self.clock.now(),
             body=b"{}",
         )
-        return asyncio.ensure_future(self.registry.receive(event, webhook))
+        return asyncio.ensure_future(self.registry.receive(event, webhook, arrived_s=arrived_s))
 
     def line(self, text: str, party: Party = "prospect", *, is_final: bool = True) -> LineHeard:
         return LineHeard(

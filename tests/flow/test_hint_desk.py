@@ -1,13 +1,15 @@
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
-from agent_sidecar.domain.hints import Candidate, Evidence, Question, Retrieved
+from agent_sidecar.domain.hints import Candidate, Evidence, ProvenLine, Question, Retrieved
 from agent_sidecar.domain.tally import contexts, scope
 from agent_sidecar.domain.types import CallId, ObjectionType
 from agent_sidecar.errors import EmbeddingFailed, SidecarError, StoreUnavailable
 from agent_sidecar.live.requests import SuggestRequest
+from agent_sidecar.live.source import AT_ONCE
 from tests.domain.playbooks import BOOK, MONEY, REFRAME, STORY, like
 from tests.flow.shell import PRICE, Shell, running
 
@@ -124,16 +126,69 @@ async def test_after_three_failures_a_store_is_skipped_and_then_tried_now_and_th
         answer, _ = await ask(shell)
         assert answer.degraded == ("chroma",)
     assert len(shell.chroma.questions) == 3
-    await asyncio.sleep(2.0)
+    await asyncio.sleep(0.5)
     await ask(shell)
     await ask(shell)
     assert len(shell.chroma.questions) == 4
-    await asyncio.sleep(2.0)
+    await asyncio.sleep(0.5)
     shell.chroma.fails_with = None
+    # finds out that it is back, for the next ones
+    answer, _ = await ask(shell)
+    assert answer.degraded == ("chroma",)
+    await asyncio.sleep(0)
     for _ in range(3):
         answer, _ = await ask(shell)
         assert answer.degraded == ()
-    assert len(shell.chroma.questions) == 7
+    assert len(shell.chroma.questions) == 8
+
+
+async def test_a_try_of_a_store_that_still_hangs_costs_no_hint_its_time(shell: Shell):
+    shell.neo4j.answers_after_s = 3600.0
+    for _ in range(3):
+        await ask(shell)
+    for _ in range(5):
+        await asyncio.sleep(0.5)
+        _, took_s = await ask(shell)
+        assert took_s == 0.0
+    assert len(shell.neo4j.questions) == 8
+
+
+async def test_questions_that_were_given_up_and_do_not_die_fill_no_queue(shell: Shell):
+    shell.neo4j.answers_after_s, shell.neo4j.dies_after_s = 0.1, 3600.0
+    asking = [asyncio.create_task(ask(shell, within_s=0.05)) for _ in range(2 * AT_ONCE)]
+    took_s = [(await asked)[1] for asked in asking]
+    # the rest was not asked at all, and waited for nobody
+    assert len(shell.neo4j.questions) == AT_ONCE
+    assert max(took_s) == pytest.approx(0.05)
+
+
+async def test_the_newest_answers_that_worked_stand_in_for_the_vectors(shell: Shell):
+    question = replace(a_question(), vector=like("costs much"))
+    lines = [
+        ProvenLine(strategy=STORY, say="a friend of mine", vector=like("costs much")),
+        ProvenLine(strategy=STORY, say="my uncle", vector=like("costs much", 0.8)),
+    ]
+    shell.warm.remember_proven(lines)
+    loop = asyncio.get_running_loop()
+    answer = await shell.desk.ask(question, deadline=loop.time() + 0.35)
+    assert not [c for c in answer.candidates if c.origin == "proven"]
+    shell.chroma.fails_with = StoreUnavailable("down")
+    answer = await shell.desk.ask(question, deadline=loop.time() + 0.35)
+    [proven] = [c for c in answer.candidates if c.origin == "proven"]
+    assert (proven.strategy, proven.say) == (STORY, "a friend of mine")
+    assert proven.closeness == pytest.approx(1.0)
+    assert answer.degraded == ("chroma",)
+
+
+async def test_a_rehearsal_asks_like_a_call_unless_one_has_just_asked(shell: Shell):
+    await shell.desk.rehearse("how much is it")
+    assert len(shell.chroma.questions) == len(shell.neo4j.questions) == 1
+    assert shell.embedder.embedded == ["how much is it"]
+    await shell.desk.rehearse("how much is it", unless_asked_for_s=5.0)
+    assert len(shell.chroma.questions) == 1
+    await asyncio.sleep(5.0)
+    await shell.desk.rehearse("how much is it", unless_asked_for_s=5.0)
+    assert len(shell.chroma.questions) == 2
 
 
 async def test_a_hung_store_costs_three_deadlines_and_no_more(shell: Shell):

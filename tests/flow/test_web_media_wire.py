@@ -414,6 +414,7 @@ async def test_a_late_loop_takes_no_stream_for_faster_than_life() -> None:
 
 async def test_others_have_the_loop_between_two_turns() -> None:
     order: list[str] = []
+    talkers: list[socket.socket] = []
     async with AsyncExitStack() as opened:
         turns = Turns(every_s=EVERY_S)
         for _ in range(2 * SLOTS):
@@ -421,7 +422,7 @@ async def test_others_have_the_loop_between_two_turns() -> None:
             opened.enter_context(turns.take(ours))
             await until(lambda ours=ours: not ours.is_loop_s)  # type: ignore[misc]
             ours.feed_data = lambda data: order.append("turn")  # type: ignore[method-assign]
-            theirs.send(b"x")
+            talkers.append(theirs)
 
         def note() -> None:
             order.append("other")
@@ -429,6 +430,8 @@ async def test_others_have_the_loop_between_two_turns() -> None:
                 asyncio.get_running_loop().call_soon(note)
 
         note()
+        for theirs in talkers:
+            theirs.send(b"x")
         # every one of them is due at once
         time.sleep(2 * EVERY_S)  # noqa: ASYNC251  # the loop is what is late
         await until(lambda: order.count("turn") >= 2 * SLOTS)

@@ -58,6 +58,8 @@ class MadeUpCall:
         self.arrived = asyncio.Event()
         # what feeding returns; raises when the journal is to fail
         self.kept: Awaitable[None] | None = None
+        # loop times at which events are said to have come
+        self.arrived_s: list[float | None] = []
 
     call_id = CALL
     leg_id: LegId | None = LEG
@@ -68,8 +70,9 @@ class MadeUpCall:
     def view(self) -> Mapping[str, object]:
         return {"call_id": CALL, "call_control_id": LEG, "state": "live"}
 
-    def feed(self, event: CallEvent) -> Awaitable[None]:
+    def feed(self, event: CallEvent, *, arrived_s: float | None = None) -> Awaitable[None]:
         self.events.append(event)
+        self.arrived_s.append(arrived_s)
         self.arrived.set()
         return self.kept or done()
 
@@ -151,8 +154,15 @@ class MadeUpRegistry:
     def already(self, event_id: str) -> Awaitable[None] | None:
         return self.seen.get(event_id)
 
-    def receive(self, event: TelephonyEvent, webhook: ReceivedWebhook) -> Awaitable[None]:
+    def receive(
+        self,
+        event: TelephonyEvent,
+        webhook: ReceivedWebhook,
+        *,
+        arrived_s: float | None = None,
+    ) -> Awaitable[None]:
         self.webhooks.append((event, webhook))
+        self.call.arrived_s.append(arrived_s)
         kept = asyncio.ensure_future(self.writing or done())
         self.seen[event.event_id] = kept
         return kept

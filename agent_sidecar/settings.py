@@ -79,8 +79,8 @@ class Settings(BaseSettings):
 
     # from the final text to the hint on the wire, seconds
     hint_deadline_s: float = Field(default=0.5, gt=0, le=5)
-    # what of it the retrievers may take
-    retrieval_s: float = Field(default=0.35, gt=0, le=5)
+    # what of it the stores may take, before what is in memory answers for them
+    retrieval_s: float = Field(default=0.25, gt=0, le=5)
     # how long late finals are waited for after a hangup, wall seconds
     late_lines_s: float = Field(default=2.0, ge=0, le=60)
     # how long a call that a crash left open waits for a sign of life, wall seconds

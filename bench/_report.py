@@ -152,7 +152,7 @@ def _rank(point: int, count: int) -> int:
 
 
 def _load(said: Mapping[str, Any]) -> tuple[object, ...]:
-    return tuple(said.get(name) for name in ("bench", "quick", "calls", "seconds"))
+    return tuple(said.get(name) for name in ("bench", "quick", "calls", "seconds", "fault"))
 
 
 def _baselines() -> list[Document]:

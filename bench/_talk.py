@@ -27,8 +27,11 @@ LINE_S = 6.0
 LINES = 10
 # the first conversations begin over this time, so that they are not in step
 RAMP_S = 4.0
-# seconds before a final line at which its interims come, and how much of it they have
-_INTERIMS = ((1.5, 0.3), (1.0, 0.55), (0.5, 0.8))
+# seconds before a final line at which its interims come, and how much of it they have: the last
+# comes with the last word, the final when the speaker has been silent for half a second ...
+_INTERIMS = ((1.5, 0.35), (1.0, 0.7), (0.5, 1.0))
+# ... but the last words of so many lines are only in the final
+_CHANGED, _CHANGED_PART = 1 / 3, 0.85
 # from the last line to the hangup
 _TAIL_S = 2.0
 # Telnyx takes a later answer for none
@@ -181,11 +184,13 @@ class Talk:
         lines = script(chance)[: chance.randint(2, LINES)]
         due = time.monotonic() + _INTERIMS[0][0] + chance.random() * LINE_S
         while True:
-            await self._converse(lines, due, tasks)
+            await self._converse(lines, due, tasks, chance)
             due += len(lines) * LINE_S
             lines = script(chance)
 
-    async def _converse(self, lines: list[str], due: float, tasks: asyncio.TaskGroup) -> None:
+    async def _converse(
+        self, lines: list[str], due: float, tasks: asyncio.TaskGroup, chance: random.Random
+    ) -> None:
         leg = new_leg()
         leg.transcription = TranscriptionOrder(tracks=("inbound", "outbound"), names_track=True)
         if not await self._be_taken(leg):
@@ -193,7 +198,8 @@ class Talk:
             return
         self._post(call_answered(leg, datetime.now(UTC)), tasks)
         for text in lines:
-            await self._say(leg, text, due, tasks)
+            changes = chance.random() < _CHANGED
+            await self._say(leg, text, due, tasks, changes=changes)
             due += LINE_S
         await asyncio.sleep(_TAIL_S)
         self._feed.close(leg.leg_id)
@@ -212,12 +218,20 @@ class Talk:
         return True
 
     async def _say(
-        self, leg: SimulatedLeg, text: str, due: float, tasks: asyncio.TaskGroup
+        self,
+        leg: SimulatedLeg,
+        text: str,
+        due: float,
+        tasks: asyncio.TaskGroup,
+        *,
+        changes: bool,
     ) -> None:
         words = text.split()
         for before_s, part in _INTERIMS:
             await _sleep_until(due - before_s)
-            grown = " ".join(words[: max(1, int(part * len(words)))])
+            share = min(part, _CHANGED_PART) if changes else part
+            # a recogniser writes capitals and full stops when it is sure
+            grown = " ".join(words[: max(1, int(share * len(words)))]).lower().rstrip(".?")
             self._post(_transcription(leg, grown, is_final=False), tasks)
         await _sleep_until(due)
         final = Final(leg_id=leg.leg_id, text=text, due_at=due)

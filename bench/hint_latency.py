@@ -8,10 +8,11 @@ load, the service and its stores share this machine.
 
 import argparse
 import asyncio
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from agent_sidecar.simulator.front_door import FrontDoor
 from agent_sidecar.simulator.signing import WebhookSigner
 from agent_sidecar.simulator.subscriber import HintSubscriber
 from bench import _cpu
+from bench._faults import Fault, FaultyStack, faulty_stack
 from bench._feed import FrameFeed
 from bench._report import (
     Document,
@@ -39,6 +41,7 @@ from bench._report import (
 from bench._service import DEADLINE_S, service_environment
 from bench._streams import Report
 from bench._talk import RAMP_S, Account, Final, Talk
+from bench._usual import usual_ms
 
 LABELS = {
     "calls": "calls at once",
@@ -68,6 +71,17 @@ LABELS = {
     "stores_cpu_percent": "its stores: CPU %",
     "load_cpu_percent": "this load: CPU %",
     "others_cpu_percent": "everybody else on this machine: CPU %",
+    "lost": "given up by the service at its deadline",
+    "fault_finals": "while the store misbehaved: final lines",
+    "fault_hints": "  hints on the wire",
+    "fault_p50_ms": "  text in to hint, p50 ms",
+    "fault_p99_ms": "  p99 ms",
+    "fault_max_ms": "  max ms",
+    "fault_late": "  over 500 ms on the wire",
+    "recovery_s": "from the store's return to the last hint without it, s",
+    "usual_p50_ms": "the usual way, one question at a time, p50 ms",
+    "usual_p99_ms": "  p99 ms",
+    "ratio_usual": "  its p50 / ours",
     "send_late_p99_ms": "the load's lines sent late, p99 ms",
     "frames_late_p99_ms": "the load's frames sent late, p99 ms",
 }
@@ -75,6 +89,7 @@ _WORST = (
     "late",
     "late_on_the_wire",
     "late_inside",
+    "lost",
     "unanswered",
     "refused_calls",
     "streams_lost",
@@ -82,18 +97,25 @@ _WORST = (
 # everybody is there, and many have spoken
 _WARM_UP_S = RAMP_S + 2.0
 _LAST_ANSWERS_S = 1.5
+# of the seconds measured the store misbehaves from here to there
+_FAULT = (0.2, 0.6)
+# longer than any recovery that is worth a number
+_NO_MESSAGE_S = 20.0
 
 
 def main() -> None:
     given = arguments()
     if given.quick:
         given.calls, given.seconds, given.runs = min(given.calls, 20), min(given.seconds, 25), 1
+        given.vectors = min(given.vectors, 2000)
     load = {
         "quick": given.quick,
         "calls": given.calls,
         "seconds": given.seconds,
         "runs": given.runs,
     }
+    if given.fault is not None:
+        load["fault"] = f"{given.fault.store}:{given.fault.kind}"
     packages = ("aiohttp", "uvloop", "onnxruntime", "chromadb", "neo4j", "arcadedb-embedded")
     said = document("hint_latency", load, *packages)
     runs = []
@@ -105,6 +127,10 @@ def main() -> None:
             except* SidecarError as failures:
                 raise SystemExit(f"no result: {_first(failures)}") from None
     said |= together(runs)
+    if given.usual:
+        said |= usual_ms(given.kept, given.vectors)
+        if said["usual_p50_ms"] is not None and said["p50_ms"]:
+            said["ratio_usual"] = round(said["usual_p50_ms"] / said["p50_ms"], 2)
     tell(said, LABELS, given)
 
 
@@ -114,6 +140,18 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     made.add_argument("--calls", type=positive, default=100, help="at the same time")
     made.add_argument("--seconds", type=positive, default=60, help="measured, after the warm-up")
     made.add_argument("--runs", type=positive, default=1, help="each with a service of its own")
+    made.add_argument("--fault", type=Fault.read, help="chroma:slow and others of _faults.py")
+    made.add_argument(
+        "--usual", action="store_true", help="then the usual way, one question at a time (torch)"
+    )
+    made.add_argument("--vectors", type=positive, default=100_000, help="of the usual way")
+    made.add_argument(
+        "--kept",
+        type=Path,
+        default=Path("~/.cache/agent-sidecar-bench").expanduser(),
+        help="what is made once for the usual way",
+    )
+    made.add_argument("--data", type=Path, help="a filled data folder: each run has a copy of it")
     made.add_argument(
         "--folder", type=Path, default=Path(tempfile.gettempdir()), help="the disk to write on"
     )
@@ -145,7 +183,14 @@ async def _measure(folder: Path, given: argparse.Namespace, *, seed: int) -> Doc
     signer = WebhookSigner.generate()
     environment = service_environment(folder, signer)
     settings = read_settings(data_dir=folder / "data")
+    stores = folder / ("data" if given.fault is None else "stores")
+    if given.data is not None:
+        await asyncio.to_thread(shutil.copytree, given.data, stores, ignore=_not_ours)
     async with AsyncExitStack() as exits:
+        faulty: FaultyStack | None = None
+        if given.fault is not None:
+            faulty = await exits.enter_async_context(faulty_stack(stores, given.fault))
+            environment |= faulty.environment()
         log_file = folder / "service.log"
         running = started_service(settings, environment, log_file=log_file)
         service = await exits.enter_async_context(running)
@@ -161,17 +206,76 @@ async def _measure(folder: Path, given: argparse.Namespace, *, seed: int) -> Doc
             work.append(beside.create_task(talk.run(given.calls), name="talk"))
             await asyncio.sleep(_WARM_UP_S)
             await feed.report()
-            before = await _read(service.pid, web, talk.account)
+            before = await _read(service.pid, web, talk.account, faulty)
             screen.print(f"[dim]{given.calls} calls are up: measuring {given.seconds} s[/]")
-            await asyncio.sleep(given.seconds)
-            after = await _read(service.pid, web, talk.account)
+            trouble = await _trouble(faulty, given.seconds)
+            after = await _read(service.pid, web, talk.account, faulty)
             frames = await feed.report()
             lag_ms = (await _json(web, "/readyz"))["lag_p99_ms"]
             await asyncio.sleep(_LAST_ANSWERS_S)
             for task in work:
                 task.cancel()
         finals = talk.account.between(before.at, after.at)
-        return summary(finals, before, after, frames) | {"service_lag_p99_ms": lag_ms}
+        said = summary(finals, before, after, frames) | {"service_lag_p99_ms": lag_ms}
+        return said if trouble is None else said | during(finals, trouble)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """When a store misbehaved, by the monotonic clock."""
+
+    store: str
+    begin: float
+    # it has been back since
+    end: float
+    # the first message on the channel in Redis after that; None: there was none
+    message_at: float | None
+
+
+async def _trouble(faulty: FaultyStack | None, seconds: float) -> Trouble | None:
+    """Let the measured time pass, and the store misbehave in it."""
+    if faulty is None:
+        await asyncio.sleep(seconds)
+        return None
+    until = time.monotonic() + seconds
+    await asyncio.sleep(_FAULT[0] * seconds)
+    begin = time.monotonic()
+    await faulty.begin()
+    await asyncio.sleep((_FAULT[1] - _FAULT[0]) * seconds)
+    end = await faulty.end()
+    message_at = None
+    if faulty.fault.store == "redis":
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_NO_MESSAGE_S):
+                message_at = await faulty.first_message()
+    await asyncio.sleep(max(0.0, until - time.monotonic()))
+    if faulty.fault.kind == "restart" and faulty.restarted_at is not None:
+        end = faulty.restarted_at
+    return Trouble(store=faulty.fault.store, begin=begin, end=end, message_at=message_at)
+
+
+def during(finals: Sequence[Final], trouble: Trouble) -> Document:
+    """Return what the misbehaving store cost."""
+    hit = [final for final in finals if trouble.begin <= final.sent_at < trouble.end]
+    hints = [final.hint_s for final in hit if final.hint_s is not None]
+    if trouble.store == "redis":
+        recovered_at = trouble.message_at
+    else:
+        without = [f.sent_at for f in finals if f.hint_s and trouble.store in f.degraded]
+        recovered_at = max([at for at in without if at >= trouble.end], default=trouble.end)
+    return {
+        "fault_finals": len(hit),
+        "fault_hints": len(hints),
+        **percentiles_ms("fault_", hints, 50, 99),
+        "fault_max_ms": round(max(hints) * 1000, 2) if hints else None,
+        "fault_late": sum(hint > DEADLINE_S for hint in hints),
+        "recovery_s": None if recovered_at is None else round(recovered_at - trouble.end, 2),
+    }
+
+
+def _not_ours(folder: str, names: list[str]) -> list[str]:
+    """Leave out what only a running stack has, and what a copy is not read for."""
+    return [name for name in names if name in ("run", "logs", "models")]
 
 
 def summary(finals: Sequence[Final], before: Reading, after: Reading, frames: Report) -> Document:
@@ -186,6 +290,7 @@ def summary(finals: Sequence[Final], before: Reading, after: Reading, frames: Re
         "late": late + late_inside,
         "late_on_the_wire": late,
         "late_inside": late_inside,
+        "lost": late_inside,
         **percentiles_ms("", hints, 50, 95, 99),
         "max_ms": round(max(hints) * 1000, 2) if hints else None,
         **percentiles_ms("inside_", [f.inside_ms / 1e3 for f in finals if f.inside_ms], 50, 95, 99),
@@ -223,14 +328,19 @@ def _shares(before: Reading, after: Reading, frames: Report) -> dict[str, float 
     }
 
 
-async def _read(pid: int, web: aiohttp.ClientSession, account: Account) -> Reading:
+async def _read(
+    pid: int, web: aiohttp.ClientSession, account: Account, faulty: FaultyStack | None
+) -> Reading:
     known = _cpu.is_known()
+    stores = _cpu.family(pid)[1:] if known else []
+    if known and faulty is not None:
+        stores += [one for server in faulty.stack.pids().values() for one in _cpu.family(server)]
     async with web.get("/metrics") as answer:
         late_inside = counted(await answer.text(), "sidecar_hints_total", reason="late")
     return Reading(
         at=time.monotonic(),
         service_s=_cpu.used_s(pid) if known else None,
-        stores_s=_cpu.used_s(*_cpu.family(pid)[1:]) if known else None,
+        stores_s=_cpu.used_s(*stores) if known else None,
         load_s=time.process_time(),
         machine_s=_cpu.busy_s() if known else None,
         late_inside=late_inside,

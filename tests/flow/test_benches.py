@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from agent_sidecar.adapters.yaml_playbook import read_playbook
 from agent_sidecar.domain.media import MediaFrame, StreamStart, StreamStop
 from agent_sidecar.domain.types import LegId
 from agent_sidecar.simulator.signing import WebhookSigner
-from bench import _cpu, _peer, _report, _service, frame_path, hint_latency, journal
+from bench import _cpu, _faults, _peer, _report, _service, frame_path, hint_latency, journal
 from bench._streams import SPOKEN, PacedStream, Pacer, Report, new_leg, sample_audio, spoken
 from bench._talk import LINES, Account, Final, script
 
@@ -186,6 +187,38 @@ class TestHintLatency:
         assert first.score_s is not None
         assert (first.inside_ms, first.degraded) == (12.5, ("neo4j",))
         assert second.hint_s is None
+
+    def test_what_a_fault_cost_is_told_of_the_lines_that_it_met(self) -> None:
+        def said(at: float, hint_s: float | None, *degraded: str) -> Final:
+            return final(sent_at=at, hint_s=hint_s, degraded=degraded)
+
+        finals = [
+            said(9.0, 0.1),
+            said(10.0, 0.3, "chroma"),
+            said(12.0, 0.6, "chroma"),
+            said(13.0, None),
+            said(20.5, 0.1, "chroma", "neo4j"),
+            said(22.0, 0.1, "neo4j"),
+        ]
+        trouble = hint_latency.Trouble(store="chroma", begin=10.0, end=20.0, message_at=None)
+        cost = hint_latency.during(finals, trouble)
+        assert (cost["fault_finals"], cost["fault_hints"], cost["fault_late"]) == (3, 2, 1)
+        assert (cost["fault_max_ms"], cost["recovery_s"]) == (600.0, 0.5)
+        # redis is no store of hints: it is back when its channel is
+        redis = replace(trouble, store="redis", message_at=23.5)
+        assert hint_latency.during(finals, redis)["recovery_s"] == 3.5
+        assert hint_latency.during([], trouble)["recovery_s"] == 0.0
+        assert hint_latency.during([], replace(redis, message_at=None))["recovery_s"] is None
+
+    def test_a_fault_is_a_store_and_what_it_does(self) -> None:
+        given = hint_latency.arguments(["--fault", "neo4j:hung"])
+        assert given.fault == _faults.Fault(store="neo4j", kind="hung")
+
+    @pytest.mark.parametrize("text", ["neo4j", "mongodb:slow", "chroma:odd", ""])
+    def test_other_faults_are_refused(self, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            hint_latency.arguments(["--fault", text])
+        assert "--fault" in capsys.readouterr().err
 
     def test_nobody_says_a_line_twice(self) -> None:
         chance = random.Random(1)  # noqa: S311

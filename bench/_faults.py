@@ -1,0 +1,218 @@
+"""Stores that misbehave: the embedded servers, one of them behind a door that does it for them.
+
+`slow`: every answer comes 1 s late. `hung`: connections are taken, and nothing is ever answered.
+`down`: connections are cut and refused. `restart`: the server itself is killed (-9) and comes back.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+from urllib.parse import unquote, urlsplit
+
+from redis.asyncio import Redis
+
+from agent_sidecar.embedded import Stack, StackUrls
+
+StoreName = Literal["chroma", "neo4j", "redis"]
+Kind = Literal["slow", "hung", "down", "restart"]
+STORES: tuple[StoreName, ...] = get_args(StoreName)
+KINDS: tuple[Kind, ...] = get_args(Kind)
+SLOW_S = 1.0
+_SERVERS = {"chroma": "chroma", "neo4j": "graph", "redis": "valkey"}
+_CHUNK = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Which store does what."""
+
+    store: StoreName
+    kind: Kind
+
+    @classmethod
+    def read(cls, text: str) -> "Fault":
+        """Read `chroma:slow` and the like. Raises `ValueError`."""
+        for store in STORES:
+            for kind in KINDS:
+                if text == f"{store}:{kind}":
+                    return cls(store=store, kind=kind)
+        raise ValueError(f"{text!r}: STORE:KIND, of {', '.join(STORES)} and {', '.join(KINDS)}")
+
+
+class Door:
+    """Passes bytes on to a server, a unix socket's path or (host, port), or does not."""
+
+    def __init__(self, server: str | tuple[str, int]) -> None:
+        self._server = server
+        self._listener: asyncio.Server | None = None
+        self._passing: set[asyncio.Task[None]] = set()
+        self.port = 0
+        self.delay_s = 0.0
+        # answers pass only while it is set
+        self.is_awake = asyncio.Event()
+        self.is_awake.set()
+
+    async def open(self) -> None:
+        """Take connections, always on the same port."""
+        self._listener = await asyncio.start_server(self._pass, "127.0.0.1", self.port)
+        self.port = self._listener.sockets[0].getsockname()[1]
+
+    async def shut(self) -> None:
+        """Refuse connections, and cut those there are."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        await self.cut()
+
+    async def cut(self) -> None:
+        """Cut every connection."""
+        for task in self._passing:
+            task.cancel()
+        await asyncio.gather(*self._passing, return_exceptions=True)
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._passing.add(task)
+        there: asyncio.StreamWriter | None = None
+        try:
+            back, there = await self._connect()
+            async with asyncio.TaskGroup() as ways:
+                ways.create_task(self._forward(reader, there, is_answer=False))
+                ways.create_task(self._forward(back, writer, is_answer=True))
+        except (OSError, asyncio.CancelledError, ExceptionGroup):
+            pass  # a cut line is what this is for
+        finally:
+            self._passing.discard(task)
+            for end in (writer, there):
+                if end is not None:
+                    end.transport.abort()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if isinstance(self._server, str):
+            return await asyncio.open_unix_connection(self._server)
+        return await asyncio.open_connection(*self._server)
+
+    async def _forward(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_answer: bool
+    ) -> None:
+        while data := await source.read(_CHUNK):
+            if is_answer and self.delay_s:
+                await asyncio.sleep(self.delay_s)
+            await self.is_awake.wait()
+            sink.write(data)
+            await sink.drain()
+        raise ConnectionResetError("this end was closed")
+
+
+@dataclass(slots=True)
+class Restart:
+    """When a killed server answered again."""
+
+    happened: asyncio.Event = field(default_factory=asyncio.Event)
+    at: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class FaultyStack:
+    """All embedded servers, and where a service reaches them: the faulty one through a door."""
+
+    fault: Fault
+    stack: Stack
+    urls: StackUrls
+    door: Door
+    restarted: Restart
+
+    @property
+    def restarted_at(self) -> float | None:
+        """When the killed server answered again, by the monotonic clock."""
+        return self.restarted.at
+
+    def environment(self) -> dict[str, str | None]:
+        """Return the settings of a service that uses these servers."""
+        urls = self.urls
+        host = f"127.0.0.1:{self.door.port}"
+        chroma, neo4j, redis = urls.chroma, urls.neo4j, urls.redis
+        match self.fault.store:
+            case "chroma":
+                chroma = f"http://{host}"
+            case "neo4j":
+                neo4j = f"bolt://{host}"
+            case "redis":
+                redis = f"redis://:{urlsplit(urls.redis or '').password}@{host}/0"
+        return {
+            "SIDECAR_POSTGRES_URL": urls.postgres,
+            "SIDECAR_CHROMA_URL": chroma,
+            "SIDECAR_NEO4J_URL": neo4j,
+            "SIDECAR_NEO4J_USER": urls.neo4j_user,
+            "SIDECAR_NEO4J_PASSWORD": urls.neo4j_password,
+            "SIDECAR_REDIS_URL": redis,
+        }
+
+    async def begin(self) -> None:
+        """Let the store misbehave from now on."""
+        match self.fault.kind:
+            case "slow":
+                self.door.delay_s = SLOW_S
+            case "hung":
+                self.door.is_awake.clear()
+            case "down":
+                await self.door.shut()
+            case "restart":
+                os.kill(self.stack.pids()[_SERVERS[self.fault.store]], signal.SIGKILL)
+
+    async def end(self) -> float:
+        """Let it behave again; return when it did, by the monotonic clock."""
+        if self.fault.kind == "restart":
+            await self.restarted.happened.wait()
+        elif self.fault.kind == "down":
+            await self.door.open()
+        self.door.delay_s = 0.0
+        self.door.is_awake.set()
+        return time.monotonic()
+
+    async def first_message(self) -> float:
+        """Wait for the next message on the channel of hints; return when it came."""
+        async with Redis.from_url(self.urls.redis or "") as redis, redis.pubsub() as channel:
+            await channel.psubscribe("agent_sidecar:hints:*")
+            async for message in channel.listen():
+                if message["type"] == "pmessage":
+                    return time.monotonic()
+        raise ConnectionError("the channel of hints has ended")
+
+
+@asynccontextmanager
+async def faulty_stack(folder: Path, fault: Fault) -> AsyncIterator[FaultyStack]:
+    """Run the embedded servers on a folder for the block, the faulty one behind its door."""
+    restarted = Restart()
+
+    def note(name: str, values: Mapping[str, object]) -> None:
+        if name == "server_restarted" and values["server"] == _SERVERS[fault.store]:
+            restarted.at = time.monotonic()
+            restarted.happened.set()
+
+    stack = Stack(folder, on_event=note)
+    urls = await stack.start()
+    keeping = asyncio.create_task(stack.run(), name="stack")
+    door = Door(_address(urls, fault.store))
+    await door.open()
+    try:
+        yield FaultyStack(fault=fault, stack=stack, urls=urls, door=door, restarted=restarted)
+    finally:
+        keeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await keeping
+        await door.shut()
+        await stack.aclose()
+
+
+def _address(urls: StackUrls, store: StoreName) -> str | tuple[str, int]:
+    url = {"chroma": urls.chroma, "neo4j": urls.neo4j, "redis": urls.redis}[store]
+    parts = urlsplit(url or "")
+    return unquote(parts.path) if parts.port is None else (parts.hostname or "", parts.port)

@@ -67,7 +67,8 @@ class Bolt:
 
     Nothing connects before the first question, so a server may come later. `serialize_writes`
     lets one write transaction run at a time, for servers that answer concurrent ones with errors.
-    `write_s` is for one whole write with its retries, `read_s` for one read.
+    `write_s` is for one whole write with its retries, `read_s` for one read, `ask_s` for what a
+    live call asks: here, and on the server where it has such limits, for nobody waits any longer.
     """
 
     def __init__(
@@ -76,10 +77,12 @@ class Bolt:
         *,
         serialize_writes: bool = False,
         read_s: float = 5.0,
+        ask_s: float = 1.0,
         write_s: float = 30.0,
     ) -> None:
         self._address = address
         self._read_s = read_s
+        self._ask_s = ask_s
         self._write_s = write_s
         self._turn: AbstractAsyncContextManager[object] = (
             asyncio.Lock() if serialize_writes else nullcontext()
@@ -112,15 +115,24 @@ class Bolt:
 
     async def read(self, statement: LiteralString, **parameters: object) -> list[Row]:
         """Run one statement that only reads, at the lowest price: no transaction around it."""
+        return await self._read(statement, parameters, within_s=self._read_s)
 
+    async def ask(self, statement: LiteralString, **parameters: object) -> list[Row]:
+        """Read what a live call waits for."""
+        return await self._read(statement, parameters, within_s=self._ask_s)
+
+    async def _read(
+        self, statement: LiteralString, parameters: Mapping[str, object], *, within_s: float
+    ) -> list[Row]:
         async def ask() -> list[Row]:
             async with self._driver.session(
                 database=self._address.database, default_access_mode=READ_ACCESS
             ) as session:
                 # the server stops too, where it can: a question nobody waits for costs others
-                return await _rows(session.run(Query(statement, timeout=self._read_s), parameters))
+                query = Query(statement, timeout=within_s)
+                return await _rows(session.run(query, dict(parameters)))
 
-        async with self._translated(self._read_s):
+        async with self._translated(within_s):
             return await _on_a_fresh_connection(ask)
 
     async def run(self, statement: LiteralString, **parameters: object) -> list[Row]:

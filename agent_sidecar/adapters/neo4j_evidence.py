@@ -58,9 +58,9 @@ class Neo4jEvidence:
         moments = contexts(question.phase, question.objection)
         scopes = [scope(moment, kind) for moment in moments for kind in narrower]
         if question.objection is None:
-            rows = await self._bolt.read(IN_PHASE, phase=question.phase, scopes=scopes)
+            rows = await self._bolt.ask(IN_PHASE, phase=question.phase, scopes=scopes)
         else:
-            rows = await self._bolt.read(
+            rows = await self._bolt.ask(
                 IN_PHASE_AND_ON_OBJECTION,
                 phase=question.phase,
                 objection=question.objection,

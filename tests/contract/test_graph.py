@@ -513,10 +513,12 @@ async def test_a_server_that_is_gone_is_said_at_once(unused_tcp_port: int):
 async def test_a_server_that_hangs_costs_no_more_than_the_limit():
     async with silent_server() as port:
         address = BoltAddress(url=f"bolt://127.0.0.1:{port}", user="neo4j", password=NO_PASSWORD)
-        async with Bolt(address, read_s=0.2) as bolt:
+        async with Bolt(address, read_s=0.2, ask_s=0.2) as bolt:
             began = time.monotonic()
             with pytest.raises(StoreUnavailable):
                 await Neo4jEvidence(bolt).retrieve(question())
+            with pytest.raises(StoreUnavailable):
+                await Neo4jEvidence(bolt).everything()
             assert time.monotonic() - began < 1.0
 
 

@@ -1,0 +1,101 @@
+"""What is kept fresh beside the calls, on virtual time."""
+
+import asyncio
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from agent_sidecar.domain.hints import Evidence, ProvenLine
+from agent_sidecar.domain.tally import contexts, scope
+from agent_sidecar.errors import StoreUnavailable
+from agent_sidecar.live.warm import WarmCopy
+from agent_sidecar.upkeep import (
+    IDLE_S,
+    PROVEN_REFRESH_S,
+    REFRESH_S,
+    REHEARSALS,
+    RETRY_S,
+    keep_proven,
+    keep_ready,
+    keep_warm,
+)
+from tests.domain.playbooks import MONEY, STORY, like, reader
+from tests.flow.test_hint_desk import a_question
+
+ROW = Evidence(scope=scope(contexts(9, MONEY)[1], ""), strategy=STORY, tried=4, lifted=3, won=2)
+LINE = ProvenLine(strategy=STORY, say="a friend of mine", vector=like("costs much"))
+
+
+class Store:
+    """Is asked for all it has, and may be down."""
+
+    def __init__(self) -> None:
+        self.asked_at: list[float] = []
+        self.is_down = False
+
+    async def everything(self) -> Sequence[Evidence]:
+        self._be_asked()
+        return [ROW]
+
+    async def proven(self, *, most: int) -> Sequence[ProvenLine]:
+        self._be_asked()
+        return [LINE][:most]
+
+    def _be_asked(self) -> None:
+        self.asked_at.append(asyncio.get_running_loop().time())
+        if self.is_down:
+            raise StoreUnavailable("down")
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    async def rehearse(self, text: str, *, unless_asked_for_s: float = 0.0) -> None:
+        self.texts.append(text)
+
+
+def parts(store: Store) -> Any:
+    return SimpleNamespace(stores=SimpleNamespace(evidence=store, candidates=store))
+
+
+@pytest.mark.parametrize(
+    ("keep", "every_s"), [(keep_warm, REFRESH_S), (keep_proven, PROVEN_REFRESH_S)]
+)
+async def test_a_copy_is_read_anew_now_and_then_and_soon_after_it_could_not_be(
+    keep: Any, every_s: float
+):
+    store, warm = Store(), WarmCopy(reader())
+    store.is_down = True
+    began = asyncio.get_running_loop().time()
+    keeping = asyncio.create_task(keep(parts(store), warm))
+    await asyncio.sleep(RETRY_S / 2)
+    store.is_down = False
+    await asyncio.sleep(RETRY_S + every_s)
+    keeping.cancel()
+    assert [at - began for at in store.asked_at] == pytest.approx([0, RETRY_S, RETRY_S + every_s])
+
+
+async def test_both_copies_answer_once_they_were_read():
+    warm = WarmCopy(reader())
+    keeping = [asyncio.create_task(keep(parts(Store()), warm)) for keep in (keep_warm, keep_proven)]
+    await asyncio.sleep(1)
+    for task in keeping:
+        task.cancel()
+    question = a_question()
+    assert warm.evidence(question) == (ROW,)
+    assert warm.proven(question) == ()
+
+
+async def test_many_questions_are_rehearsed_at_the_start_and_one_whenever_it_is_quiet():
+    desk = Desk()
+    keeping = asyncio.create_task(keep_ready(desk))  # type: ignore[arg-type]  # of it only this
+    await asyncio.sleep(IDLE_S / 2)
+    assert len(desk.texts) == REHEARSALS
+    await asyncio.sleep(3 * IDLE_S)
+    keeping.cancel()
+    assert len(desk.texts) == REHEARSALS + 3
+    # none is in the embedder's memory
+    assert len(set(desk.texts)) == len(desk.texts)

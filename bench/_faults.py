@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 from urllib.parse import unquote, urlsplit
@@ -111,14 +111,6 @@ class Door:
         raise ConnectionResetError("this end was closed")
 
 
-@dataclass(slots=True)
-class Restart:
-    """When a killed server answered again."""
-
-    happened: asyncio.Event = field(default_factory=asyncio.Event)
-    at: float | None = None
-
-
 @dataclass(slots=True, kw_only=True)
 class FaultyStack:
     """All embedded servers, and where a service reaches them: the faulty one through a door."""
@@ -127,12 +119,8 @@ class FaultyStack:
     stack: Stack
     urls: StackUrls
     door: Door
-    restarted: Restart
-
-    @property
-    def restarted_at(self) -> float | None:
-        """When the killed server answered again, by the monotonic clock."""
-        return self.restarted.at
+    # set when a killed server answers again
+    restarted: asyncio.Event
 
     def environment(self) -> dict[str, str | None]:
         """Return the settings of a service that uses these servers."""
@@ -170,7 +158,7 @@ class FaultyStack:
     async def end(self) -> float:
         """Let it behave again; return when it did, by the monotonic clock."""
         if self.fault.kind == "restart":
-            await self.restarted.happened.wait()
+            await self.restarted.wait()
         elif self.fault.kind == "down":
             await self.door.open()
         self.door.delay_s = 0.0
@@ -190,12 +178,11 @@ class FaultyStack:
 @asynccontextmanager
 async def faulty_stack(folder: Path, fault: Fault) -> AsyncIterator[FaultyStack]:
     """Run the embedded servers on a folder for the block, the faulty one behind its door."""
-    restarted = Restart()
+    restarted = asyncio.Event()
 
     def note(name: str, values: Mapping[str, object]) -> None:
         if name == "server_restarted" and values["server"] == _SERVERS[fault.store]:
-            restarted.at = time.monotonic()
-            restarted.happened.set()
+            restarted.set()
 
     stack = Stack(folder, on_event=note)
     urls = await stack.start()

@@ -241,7 +241,8 @@ async def _trouble(faulty: FaultyStack | None, seconds: float) -> Trouble | None
     await asyncio.sleep(_FAULT[0] * seconds)
     begin = time.monotonic()
     await faulty.begin()
-    await asyncio.sleep((_FAULT[1] - _FAULT[0]) * seconds)
+    if faulty.fault.kind != "restart":  # which is over when it is over
+        await asyncio.sleep((_FAULT[1] - _FAULT[0]) * seconds)
     end = await faulty.end()
     message_at = None
     if faulty.fault.store == "redis":
@@ -249,8 +250,6 @@ async def _trouble(faulty: FaultyStack | None, seconds: float) -> Trouble | None
             async with asyncio.timeout(_NO_MESSAGE_S):
                 message_at = await faulty.first_message()
     await asyncio.sleep(max(0.0, until - time.monotonic()))
-    if faulty.fault.kind == "restart" and faulty.restarted_at is not None:
-        end = faulty.restarted_at
     return Trouble(store=faulty.fault.store, begin=begin, end=end, message_at=message_at)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +23,7 @@ from agent_sidecar.upkeep import (
     keep_warm,
 )
 from tests.domain.playbooks import MONEY, STORY, like, reader
+from tests.fakes import FakeClock
 from tests.flow.test_hint_desk import a_question
 
 ROW = Evidence(scope=scope(contexts(9, MONEY)[1], ""), strategy=STORY, tried=4, lifted=3, won=2)
@@ -35,7 +37,7 @@ class Store:
         self.asked_at: list[float] = []
         self.is_down = False
 
-    async def everything(self) -> Sequence[Evidence]:
+    async def everything(self, at: datetime) -> Sequence[Evidence]:
         self._be_asked()
         return [ROW]
 
@@ -58,7 +60,8 @@ class Desk:
 
 
 def parts(store: Store) -> Any:
-    return SimpleNamespace(stores=SimpleNamespace(evidence=store, candidates=store))
+    stores = SimpleNamespace(evidence=store, candidates=store)
+    return SimpleNamespace(stores=stores, clock=FakeClock())
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,9 @@ log = structlog.get_logger()
 
 # of one store; a hundred calls ask some twenty questions a second, of some ten milliseconds each
 AT_ONCE = 32
+# what a try may take: it holds nobody up, and one that was given up sooner would never get past the
+# handshake of a new connection (some servers take 0.3 s for a password on a busy machine)
+TRY_S = 2.0
 
 Asked = asyncio.Task[Retrieved | None]
 
@@ -30,18 +33,20 @@ class Source:
     def __init__(
         self, retriever: Retriever, *, orphans: asyncio.TaskGroup, patience_s: float
     ) -> None:
-        """`orphans` is the process's group; `patience_s` is what a try may take."""
+        """`orphans` is the process's group; `patience_s` is what a question waits at most."""
         self.name = retriever.name
         self._retriever = retriever
         self._orphans = orphans
         self._patience_s = patience_s
         self._breaker = Breaker()
         self._alive: set[Asked] = set()
+        self._is_trying = False
 
     def ask(self, question: Question) -> Asked | None:
         """Begin to ask; None: it is skipped."""
         if self._breaker.is_open:
-            if self._breaker.is_to_try(_now_s()):
+            if not self._is_trying and self._breaker.is_to_try(_now_s()):
+                self._is_trying = True
                 self._orphans.create_task(self._try(question), name=f"try:{self.name}")
             return None
         return self._begin(question)
@@ -70,15 +75,21 @@ class Source:
         return asked
 
     async def _try(self, question: Question) -> None:
-        """Find out whether the store is back; the question itself does not wait for it."""
-        asked = self._begin(question)
-        if asked is None:
-            return
+        """Find out whether the store is back: it answers as soon as a question needs it to."""
+        began = _now_s()
         try:
-            await asyncio.wait({asked}, timeout=self._patience_s)
-        finally:
-            if self.settle(asked, had_time=True) is not None:
+            if (asked := self._begin(question)) is None:
+                return
+            try:
+                await asyncio.wait({asked}, timeout=TRY_S)
+            finally:
+                asked.cancel("it took too long")
+            is_answer = not asked.cancelled() and asked.done() and asked.result() is not None
+            if is_answer and _now_s() - began <= self._patience_s:
+                self._breaker.succeeded()
                 log.info("store_back", store=self.name)
+        finally:
+            self._is_trying = False
 
     async def _retrieve(self, question: Question) -> Retrieved | None:
         """Turn a failure into None, so that one bad source cannot cancel the group."""

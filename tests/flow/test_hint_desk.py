@@ -150,7 +150,35 @@ async def test_a_try_of_a_store_that_still_hangs_costs_no_hint_its_time(shell: S
         await asyncio.sleep(0.5)
         _, took_s = await ask(shell)
         assert took_s == 0.0
-    assert len(shell.neo4j.questions) == 8
+    # one try at a time
+    assert len(shell.neo4j.questions) == 5
+
+
+async def test_a_try_has_time_to_connect_and_a_store_is_back_when_it_is_fast(shell: Shell):
+    shell.neo4j.fails_with = StoreUnavailable("down")
+    for _ in range(3):
+        await ask(shell)
+    # a new connection takes longer than any question waits, and is there from then on
+    shell.neo4j.fails_with, shell.neo4j.answers_after_s = None, 0.4
+    await asyncio.sleep(0.5)
+    for _ in range(2):
+        answer, took_s = await ask(shell)
+        assert (answer.degraded, took_s) == (("neo4j",), 0.0)
+        await asyncio.sleep(0.5)
+    shell.neo4j.answers_after_s = 0.01
+    await ask(shell)
+    await asyncio.sleep(0.02)
+    answer, _ = await ask(shell)
+    assert answer.degraded == ()
+
+
+async def test_a_store_that_has_become_slow_is_not_taken_for_back(shell: Shell):
+    shell.neo4j.answers_after_s = 1.0
+    took_s = []
+    for _ in range(10):
+        took_s.append((await ask(shell))[1])
+        await asyncio.sleep(0.5)
+    assert took_s[3:] == [0.0] * 7
 
 
 async def test_questions_that_were_given_up_and_do_not_die_fill_no_queue(shell: Shell):

@@ -28,6 +28,7 @@ MAY_IMPORT = {
 SHARED_BY_ADAPTERS = {
     "bolt": "the driver of every graph adapter: sessions, retries, errors translated once",
     "neo4j_statements": "the Cypher that one adapter runs and `migrate` shows",
+    "neo4j_counts": "how counts of an edge are read and written, by the graph and by its evidence",
     "chroma_client": "the client of every vector adapter",
     "chroma_reads": "the lean way to read of every vector adapter",
     "pg": "the pool, rows and statements of every PostgreSQL adapter",

@@ -13,6 +13,8 @@ from agent_sidecar.adapters.telnyx_wire import decode_frame, decode_webhook
 from agent_sidecar.domain.record import Configuration
 from agent_sidecar.domain.recorded import RecordedCall
 from agent_sidecar.errors import PortInUse, StoreUnavailable
+from agent_sidecar.learning.import_worker import ImportWorker
+from agent_sidecar.learning.imported import Ears
 from agent_sidecar.learning.ingest import IngestParts, ingest_all
 from agent_sidecar.live.admission import REFUSED_AT
 from agent_sidecar.live.hints import HintDesk
@@ -55,6 +57,8 @@ async def open_front_door(
     """Listen on the settings' host and port; yields the port."""
     settings = parts.settings
     status = StoreStatus(parts)
+    ears = Ears(reader=parts.reader, weights=parts.weights, configuration=configuration)
+    worker = ImportWorker(ears)
     door = FrontDoor(
         FrontDoorParts(
             registry=registry,
@@ -65,7 +69,7 @@ async def open_front_door(
             closer_names=tuple(c.name for c in parts.playbook.closers),
             stores=status.stores,
             verify=status.verify,
-            take_in=partial(_take_in, parts, configuration, relay),
+            take_in=partial(_take_in, parts, worker, relay),
             metrics=parts.metrics,
             ready=status.ready,
             decode_frame=decode_frame,
@@ -81,16 +85,17 @@ async def open_front_door(
             clock=parts.clock,
         )
     )
-    port = await door.start(settings.host, settings.port)
-    try:
-        yield port
-    finally:
-        await door.aclose()
+    with worker:
+        port = await door.start(settings.host, settings.port)
+        try:
+            yield port
+        finally:
+            await door.aclose()
 
 
 async def _take_in(
     parts: "Parts",
-    configuration: Configuration,
+    worker: ImportWorker,
     relay: Relay,
     calls: Sequence[RecordedCall],
     strategies: frozenset[str],
@@ -102,10 +107,8 @@ async def _take_in(
             journal=parts.journal,
             embedder=parts.embedder,
             leads=parts.stores.leads,
-            reader=parts.reader,
             clock=parts.clock,
-            configuration=configuration,
-            weights=parts.weights,
+            records=worker.records,
             strategies=strategies,
         ),
     )

@@ -34,14 +34,13 @@ from agent_sidecar.domain.types import StrategyName, Vector
 from agent_sidecar.learning.anchors import anchor_texts
 from agent_sidecar.learning.fit_outlook import fit_outlook
 from agent_sidecar.learning.fit_score import fit_score
-from agent_sidecar.learning.ingest import IngestParts, make_imported
+from agent_sidecar.learning.imported import Ears, Finished, make_imported
 from agent_sidecar.learning.score_calls import STARTED_AT
 from agent_sidecar.learning.suggest import suggest_call, with_strategies
 from agent_sidecar.settings import read_settings
 from bench import _report
 from bench._campaign import Plan, Truth, play, share_of_best
 from bench.scoring import INNER_FOLDS, PERSUASION, QUICK_CALLS, SHARED, STRATEGIES, dealt
-from tests.fakes import FakeClock, FakeEmbedder, FakeJournal, FakeLeads
 
 TOP_K, BINS, BOOTSTRAPS = 3, 5, 2000
 CAMPAIGN_AT = 1000
@@ -123,11 +122,13 @@ class Learner:
 
     def _evidence(self, calls: Sequence[RecordedCall], weights: Weights) -> Iterator[Evidence]:
         kept: dict[tuple[str, str], Answers] = {}
-        parts = self._parts(weights)
+        configuration = Configuration(system_version="", playbook="", weights="", model="")
+        ears = Ears(reader=self.reader, weights=weights, configuration=configuration)
         for number, call in enumerate(calls):
             started = replace(call, started_at=STARTED_AT - timedelta(minutes=number))
             vectors = [self.vectors[segment.text] for segment in call.segments]
-            record = make_imported(started, started.lead, vectors, parts)
+            finished = Finished(recorded=started, lead=started.lead, vectors=vectors)
+            record = make_imported(finished, ears, frozenset(STRATEGIES), STARTED_AT)
             for count in counts(record):
                 if count.counter == "answered":
                     context, kind, strategy = count.key
@@ -144,19 +145,6 @@ class Learner:
                 sunk=answers.sunk,
                 recent=answers.recent(days(STARTED_AT)),
             )
-
-    def _parts(self, weights: Weights) -> IngestParts:
-        """Return what an import works with; nothing of it is stored."""
-        return IngestParts(
-            journal=FakeJournal(),
-            embedder=FakeEmbedder(),
-            leads=FakeLeads(),
-            reader=self.reader,
-            clock=FakeClock(),
-            configuration=Configuration(system_version="", playbook="", weights="", model=""),
-            weights=weights,
-            strategies=frozenset(STRATEGIES),
-        )
 
     def trials(
         self, calls: Sequence[RecordedCall], others: Sequence[RecordedCall]

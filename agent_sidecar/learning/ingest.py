@@ -4,40 +4,31 @@ A call keeps the id it has in its file, so taking the same file twice changes no
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from typing import Protocol
 
 import numpy as np
 
-from agent_sidecar.domain import events as ev
-from agent_sidecar.domain.call import Call
-from agent_sidecar.domain.engagement import Weights
-from agent_sidecar.domain.language import Reader
-from agent_sidecar.domain.record import CallRecord, Configuration, FinalStatus
+from agent_sidecar.domain.record import CallRecord
 from agent_sidecar.domain.recorded import RecordedCall
-from agent_sidecar.domain.types import CallId, Lead, Leg, LegId, Vector
+from agent_sidecar.domain.types import CallId, Lead, Vector
 from agent_sidecar.errors import RecordedCallInvalid, StoreUnavailable
-from agent_sidecar.learning.hearing import hear_segment
+from agent_sidecar.learning.imported import STATUSES, Finished
 from agent_sidecar.ports import Clock, Embedder, Journal, Leads
-
-STATUSES: dict[str, FinalStatus] = {
-    name: name
-    for name in (
-        "hot_transfer",
-        "video_sent",
-        "follow_up",
-        "disqualified",
-        "no_answer",
-        "abandoned",
-        "unknown",
-    )
-}
-
 
 # beyond these no time is of a telephone call, and sums of times would leave the calendar
 _EARLIEST, _LATEST = datetime(1970, 1, 2, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _LONGEST_S = 7 * 24 * 3600.0
+
+
+class MakeRecords(Protocol):
+    """Makes records of finished calls; `strategies`: labels that are strategies."""
+
+    async def __call__(
+        self, calls: Sequence[Finished], strategies: frozenset[str], now: datetime
+    ) -> Sequence[CallRecord]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +38,8 @@ class IngestParts:
     journal: Journal
     embedder: Embedder
     leads: Leads
-    reader: Reader
     clock: Clock
-    configuration: Configuration
-    weights: Weights
+    records: MakeRecords
     # labels that are strategies; empty: only `strategy` names one
     strategies: frozenset[str] = frozenset()
 
@@ -79,12 +68,11 @@ async def ingest_all(calls: Sequence[RecordedCall], parts: IngestParts) -> int:
             wrong = exc
             break
         new[recorded.call_id] = recorded
-    vectors = await _vectors(list(new.values()), parts.embedder)
-    commits = [
-        asyncio.create_task(parts.journal.commit(record), name=f"commit:{record.call_id}")
-        async for record in _records(list(new.values()), vectors, parts)
-    ]
-    await asyncio.gather(*commits)
+    if new:
+        vectors = await _vectors(list(new.values()), parts.embedder)
+        finished = await _finished(list(new.values()), vectors, parts)
+        records = await parts.records(finished, parts.strategies, parts.clock.now())
+        await asyncio.gather(*(parts.journal.commit(record) for record in records))
     if wrong is not None:
         raise wrong
     return len(new)
@@ -123,42 +111,17 @@ async def _vectors(
     }
 
 
-async def _records(
+async def _finished(
     calls: Sequence[RecordedCall], vectors: Mapping[str, Sequence[Vector]], parts: IngestParts
-) -> AsyncIterator[CallRecord]:
-    for recorded in calls:
-        lead = await _stored_lead(recorded.lead, parts.leads)
-        yield make_imported(recorded, lead, vectors[recorded.call_id], parts)
-        # live calls come first: one record takes some milliseconds
-        await asyncio.sleep(0)
-
-
-def make_imported(
-    recorded: RecordedCall, lead: Lead, vectors: Iterable[Vector], parts: IngestParts
-) -> CallRecord:
-    """Return the record of a finished call as if we had heard it."""
-    started_at = recorded.started_at or parts.clock.now() - timedelta(seconds=recorded.duration_s)
-    opened = ev.CallOpened(
-        call_id=CallId(recorded.call_id),
-        at=started_at,
-        source="import",
-        agent="external",
-        lead=lead,
-        external_id=recorded.call_id,
-        passive=True,
-    )
-    call = Call(opened, parts.reader, parts.weights)
-    leg = Leg(leg_id=LegId(f"import:{recorded.call_id}"), party="prospect")
-    call.receive(ev.LegJoined(at=started_at, leg=leg, answered=True))
-    for index, (segment, vector) in enumerate(zip(recorded.segments, vectors, strict=True)):
-        strategy = segment.strategy
-        if strategy is None and segment.label in parts.strategies:
-            strategy = segment.label
-        hear_segment(call, index, segment, vector, strategy)
-    ended_at = started_at + timedelta(seconds=recorded.duration_s)
-    _take_outcome(recorded, call, ended_at)
-    call.receive(ev.CallClosed(at=ended_at, reason="imported"))
-    return call.record(parts.configuration)
+) -> Sequence[Finished]:
+    return [
+        Finished(
+            recorded=recorded,
+            lead=await _stored_lead(recorded.lead, parts.leads),
+            vectors=vectors[recorded.call_id],
+        )
+        for recorded in calls
+    ]
 
 
 def _check_status(recorded: RecordedCall) -> None:
@@ -168,15 +131,6 @@ def _check_status(recorded: RecordedCall) -> None:
             f"call {recorded.call_id}: outcome.final_status: {status!r} is none of"
             f" {', '.join(STATUSES)}"
         )
-
-
-def _take_outcome(recorded: RecordedCall, call: Call, at: datetime) -> None:
-    """Take the file's word on how the call ended; `success` means qualified."""
-    outcome = recorded.outcome
-    if outcome.final_status is None and outcome.success is None:
-        return
-    status = STATUSES[outcome.final_status or "unknown"]
-    call.receive(ev.OutcomePosted(at=at, final_status=status, qualified=outcome.success))
 
 
 async def _stored_lead(lead: Lead, leads: Leads) -> Lead:

@@ -14,12 +14,20 @@ from agent_sidecar.domain.record import CallRecord, Configuration
 from agent_sidecar.domain.recorded import RecordedCall, RecordedOutcome, SpokenSegment
 from agent_sidecar.domain.types import CallId, Lead, Vector
 from agent_sidecar.errors import RecordedCallInvalid, StoreUnavailable
+from agent_sidecar.learning.imported import Ears, Finished, make_imported
 from agent_sidecar.learning.ingest import IngestParts, ingest, ingest_all
 from agent_sidecar.simulator.sample import HISTORY
 from tests.domain.playbooks import reader
 from tests.fakes import FakeClock, FakeEmbedder, FakeJournal, FakeLeads
 
 CONFIGURATION = Configuration(system_version="1", playbook="p", weights="w", model="m")
+EARS = Ears(reader=reader(), weights=STARTING_WEIGHTS, configuration=CONFIGURATION)
+
+
+async def records(
+    calls: Sequence[Finished], strategies: frozenset[str], now: datetime
+) -> Sequence[CallRecord]:
+    return [make_imported(call, EARS, strategies, now) for call in calls]
 
 
 def parts(**changes: object) -> IngestParts:
@@ -28,10 +36,8 @@ def parts(**changes: object) -> IngestParts:
         journal=FakeJournal(clock),
         embedder=FakeEmbedder(),
         leads=FakeLeads(),
-        reader=reader(),
         clock=clock,
-        configuration=CONFIGURATION,
-        weights=STARTING_WEIGHTS,
+        records=records,
     )
     return replace(made, **changes)  # type: ignore[arg-type]
 

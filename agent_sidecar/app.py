@@ -9,7 +9,7 @@ journal, and the next start takes it up again.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import NoReturn
@@ -19,6 +19,7 @@ import structlog
 from agent_sidecar import __version__
 from agent_sidecar.adapters.model_prepare import ensure_model
 from agent_sidecar.adapters.onnx_embedder import OnnxEmbedder
+from agent_sidecar.adapters.playbook_vectors import PlaybookVectors
 from agent_sidecar.adapters.sqlite_journal import SqliteJournal
 from agent_sidecar.adapters.telnyx_control import Account, TelnyxControl, Transcription
 from agent_sidecar.adapters.weights_file import weights_in_use
@@ -31,6 +32,7 @@ from agent_sidecar.domain.listener import warm_up
 from agent_sidecar.domain.playbook import Closer, Playbook
 from agent_sidecar.domain.record import Configuration
 from agent_sidecar.domain.strategies import why_not_live
+from agent_sidecar.domain.types import Vector
 from agent_sidecar.embedded import DataFolderLock, Stack, StackUrls
 from agent_sidecar.errors import StoreUnavailable
 from agent_sidecar.front import check_port, open_front_door
@@ -76,6 +78,8 @@ class Parts:
     stores: Stores
     journal: SqliteJournal
     playbook: Playbook
+    # of the playbook's texts
+    vectors: Mapping[str, Vector]
     reader: Reader
     weights: Weights
     embedder: OnnxEmbedder
@@ -222,7 +226,8 @@ async def _open_parts(
         open_stores(settings, urls, model=embedder.name, dimension=embedder.dimension)
     )
     await _migrate(stores)
-    reader = Reader(playbook, await playbook_vectors(embedder, playbook))
+    kept = PlaybookVectors(settings.data_dir, embedder.card)
+    vectors = await playbook_vectors(embedder, playbook, kept)
     closers = ScheduledClosers(stores.schedule, stores.live)
     metrics = Metrics()
     return Parts(
@@ -230,7 +235,8 @@ async def _open_parts(
         stores=stores,
         journal=journal,
         playbook=playbook,
-        reader=reader,
+        vectors=vectors,
+        reader=Reader(playbook, vectors),
         weights=weights,
         embedder=embedder,
         codecs=await Codecs.load(settings.l16_byte_order),

@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_replay(commands)
     _add_import(commands)
     _add_learn(commands)
+    _add_policy(commands)
     _add_care(commands)
     _add_files(commands)
     return parser
@@ -213,6 +214,34 @@ def _add_learn(commands: "_Commands[argparse.ArgumentParser]") -> None:
     suggest.add_argument("--limit", type=_count, help="only the first N calls")
 
 
+def _add_policy(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    policy = commands.add_parser("policy", help="When to hint and to hand over.").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    trial = _command(
+        policy,
+        "try",
+        "Play the data folder's finished calls under another playbook or other thresholds, and"
+        " compare with the playbook in use: hints given and withheld, transfers proposed, on calls"
+        " that ended well and badly. Changes nothing.",
+        "policy",
+    )
+    trial.add_argument("--playbook", dest="other", type=Path, help="the playbook to try")
+    trial.add_argument(
+        "--set",
+        action="append",
+        metavar="THRESHOLD=VALUE",
+        help="a threshold to try, such as transfer_engagement=80; may be repeated",
+    )
+    trial.add_argument("--since", type=_days, metavar="DAYS", help="only calls so young")
+    trial.add_argument("--limit", type=_count, help="only the newest N calls")
+    trial.add_argument(
+        "--replays", action="store_true", help="replayed and demo calls too, which are no evidence"
+    )
+    trial.add_argument("--plot", type=Path, metavar="FILE", help="a picture, .svg or .png")
+    trial.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
 def _add_care(commands: "_Commands[argparse.ArgumentParser]") -> None:
     for name, about in (
         ("doctor", "Check that every part is there and answers; say what to do if not."),
@@ -243,6 +272,7 @@ def _add_files(commands: "_Commands[argparse.ArgumentParser]") -> None:
         playbook, "check", "Explain every mistake in a playbook with its line.", "playbook"
     )
     check.add_argument("file", type=Path, nargs="?", help="default: SIDECAR_PLAYBOOK, or ours")
+    check.add_argument("--json", action="store_true", help="one JSON object on stdout")
     _command(playbook, "show", "Print the playbook that ships, to start your own from.", "playbook")
 
 
@@ -254,6 +284,16 @@ def _positive(text: str) -> float:
     if not 0 < value <= 1000:
         raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0, at most 1000")
     return value
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = 0.0
+    if not 0 < days <= 36_500:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number of days above 0")
+    return days
 
 
 def _count(text: str) -> int:

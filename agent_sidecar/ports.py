@@ -5,7 +5,7 @@ port cannot do it raises as one of `errors`: `StoreUnavailable` (try again later
 (never again), `CommandRefused`, `CommandUncertain`.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -226,6 +226,19 @@ class Projection(Protocol):
 
     async def ping(self) -> None:
         """Really ask the server something. Raises `StoreUnavailable` with what to do."""
+        ...
+
+
+class Conversations(Protocol):
+    """The store of whole conversations, as a source of what the journal has forgotten."""
+
+    def records(
+        self, *, since: datetime | None, without: Collection[CallId], batch: int = 100
+    ) -> AsyncIterator[Sequence[CallRecord]]:
+        """Walk over the records of calls started since then but those, oldest first.
+
+        What cannot be read is logged and left out. Raises `StoreUnavailable`.
+        """
         ...
 
 

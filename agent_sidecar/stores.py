@@ -22,7 +22,7 @@ from agent_sidecar.adapters.postgres_schedule import PostgresSchedule
 from agent_sidecar.adapters.redis_live import RedisLive
 from agent_sidecar.embedded import StackUrls
 from agent_sidecar.errors import SettingsInvalid
-from agent_sidecar.ports import Projection
+from agent_sidecar.ports import Conversations, Projection
 from agent_sidecar.settings import Settings
 
 
@@ -32,6 +32,7 @@ class Stores:
 
     # in the order in which people read them
     projections: tuple[Projection, ...]
+    conversations: Conversations
     leads: PostgresLeads
     schedule: PostgresSchedule
     live: RedisLive
@@ -72,7 +73,7 @@ async def open_stores(
         redis_url = _given(settings.redis_url, urls.redis if urls else None, "REDIS_URL")
         live = await RedisLive.open(redis_url)
         exits.push_async_callback(live.aclose)
-        conversations: Projection = PostgresConversations(pool)
+        conversations: PostgresConversations | MongoConversations = PostgresConversations(pool)
         if settings.mongodb_url is not None:
             conversations = await exits.enter_async_context(
                 MongoConversations(settings.mongodb_url.get_secret_value())
@@ -80,6 +81,7 @@ async def open_stores(
         index = ChromaIndex(chroma)
         yield Stores(
             projections=(conversations, PostgresCrm(pool), Neo4jGraph(bolt), index),
+            conversations=conversations,
             leads=PostgresLeads(pool),
             schedule=PostgresSchedule(pool),
             live=live,

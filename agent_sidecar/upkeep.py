@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -28,6 +28,18 @@ PROVEN_REFRESH_S = 600.0
 IDLE_S = 5.0
 # questions until a graph server has compiled what it runs for them
 REHEARSALS = 40
+
+
+class KeptVectors(Protocol):
+    """Where vectors of playbook texts are kept from one start to the next."""
+
+    def read(self) -> Mapping[str, Vector]:
+        """Return them by text; nothing when they cannot be used."""
+        ...
+
+    def write(self, vectors: Mapping[str, Vector]) -> None:
+        """Keep these and no others. Raises OSError."""
+        ...
 
 
 async def keep_warm(parts: "Parts", warm: WarmCopy) -> None:
@@ -60,9 +72,8 @@ async def keep_ready(desk: HintDesk) -> None:
 
 async def index_playbook(parts: "Parts") -> None:
     """Keep the playbook's texts in the vector store."""
-    vectors = await playbook_vectors(parts.embedder, parts.playbook)
     await _until_taken(
-        "playbook_not_indexed", lambda: parts.stores.index.load(parts.playbook, vectors)
+        "playbook_not_indexed", lambda: parts.stores.index.load(parts.playbook, parts.vectors)
     )
 
 
@@ -71,10 +82,29 @@ async def load_closers(parts: "Parts") -> None:
     await _until_taken("closers_not_stored", lambda: parts.closers.load(parts.playbook.closers))
 
 
-async def playbook_vectors(embedder: Embedder, playbook: Playbook) -> Mapping[str, Vector]:
-    """Embed every text of the playbook."""
+async def playbook_vectors(
+    embedder: Embedder, playbook: Playbook, kept: KeptVectors, *, keep: bool = True
+) -> Mapping[str, Vector]:
+    """Return the vector of every text of the playbook; only texts without one are embedded.
+
+    `keep`: what is kept from now on is this playbook's; without, nothing is written.
+    """
     texts = texts_to_embed(playbook)
-    return dict(zip(texts, await embedder.embed(texts), strict=True))
+    before = await asyncio.to_thread(kept.read)
+    new = [text for text in texts if text not in before]
+    vectors = {text: before[text] for text in texts if text in before}
+    if new:
+        vectors |= zip(new, await embedder.embed(new), strict=True)
+    gone = len(before.keys() - vectors.keys())
+    if keep and (new or gone):
+        try:
+            await asyncio.to_thread(kept.write, vectors)
+        except OSError as exc:
+            # the next start embeds them again
+            log.warning("playbook_vectors_not_kept", error=str(exc))
+    if keep:
+        log.info("playbook_embedded", texts=len(texts), embedded=len(new), forgotten=gone)
+    return vectors
 
 
 async def _again_and_again(

@@ -24,6 +24,8 @@ from rich.table import Table
 Document = dict[str, Any]
 
 BASELINE = Path(__file__).parent / "baseline.json"
+# what is made once and is too much to make each time
+KEPT = Path("~/.cache/agent-sidecar-bench").expanduser()
 # what a bench does meanwhile: never on stdout, which a program may read
 screen = Console(stderr=True, highlight=False)
 

@@ -29,6 +29,7 @@ from bench import _cpu
 from bench._faults import Fault, FaultyStack, faulty_stack
 from bench._feed import FrameFeed
 from bench._report import (
+    KEPT,
     Document,
     document,
     medians,
@@ -148,7 +149,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     made.add_argument(
         "--kept",
         type=Path,
-        default=Path("~/.cache/agent-sidecar-bench").expanduser(),
+        default=KEPT,
         help="what is made once for the usual way",
     )
     made.add_argument("--data", type=Path, help="a filled data folder: each run has a copy of it")

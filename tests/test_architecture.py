@@ -45,6 +45,7 @@ SHARED_BY_ADAPTERS = {
     "torch_export": "one step of preparing a model",
     "onnx_quantiser": "one step of preparing a model",
     "onnx_embedder": "a prepared model is checked by what will run it",
+    "yaml_tree": "YAML by the shape that is wanted, each mistake with its line",
     "parity": "the sentences and vectors that a prepared model is checked with",
 }
 PURE_STDLIB = set(

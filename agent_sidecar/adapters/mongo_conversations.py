@@ -1,6 +1,6 @@
 """Conversations in MongoDB: one document a call; transcripts and outcomes are views of it."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -22,7 +22,11 @@ from pymongo.errors import (
     PyMongoError,
 )
 
-from agent_sidecar.adapters.stored_conversation import stored_differences, stored_document
+from agent_sidecar.adapters.stored_conversation import (
+    readable_records,
+    stored_differences,
+    stored_document,
+)
 from agent_sidecar.domain.record import CallRecord
 from agent_sidecar.domain.types import CallId, StoreName
 from agent_sidecar.errors import RecordRejected, SettingsInvalid, StoreUnavailable
@@ -147,6 +151,20 @@ class MongoConversations:
         """Return the document of a call."""
         async with self._translated():
             return await self._conversations.find_one({"_id": call_id})
+
+    async def records(
+        self, *, since: datetime | None, without: Collection[CallId], batch: int = 100
+    ) -> AsyncIterator[Sequence[CallRecord]]:
+        """Walk over the records of calls started since then but those, oldest first."""
+        wanted: _Document = {"_id": {"$nin": list(without)}}
+        if since is not None:
+            wanted["metadata.startTime"] = {"$gte": since}
+        async with self._translated():
+            # as an index has it: whole calls are too much to be sorted by the server
+            order = [("metadata.startTime", 1)]
+            cursor = self._conversations.find(wanted, sort=order, batch_size=batch)
+            while found := await cursor.to_list(batch):
+                yield list(readable_records(found))
 
     async def counts(self) -> Mapping[str, int]:
         """Count the conversations."""

@@ -3,8 +3,9 @@
 Beside the document lie the columns that queries need, and a full-text index over the words.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TypeAlias
 
 import bson
 from bson.codec_options import CodecOptions
@@ -12,7 +13,11 @@ from bson.errors import BSONError
 
 from agent_sidecar.adapters.pg import Connection, PgPool, apply_schema
 from agent_sidecar.adapters.pg.texts import storable
-from agent_sidecar.adapters.stored_conversation import stored_differences, stored_document
+from agent_sidecar.adapters.stored_conversation import (
+    readable_records,
+    stored_differences,
+    stored_document,
+)
 from agent_sidecar.domain.record import CallRecord
 from agent_sidecar.domain.types import CallId, StoreName
 from agent_sidecar.errors import RecordRejected
@@ -26,10 +31,19 @@ ON CONFLICT (id) DO UPDATE SET
 """
 _GET = "SELECT doc, created_at, updated_at FROM conversations WHERE id = $1"
 _FIND = "SELECT id, doc FROM conversations WHERE id = ANY($1::text[])"
+# by time and id, so that a walk that is cut in batches misses none and repeats none
+_SINCE = """
+SELECT id, started_at, doc FROM conversations
+WHERE started_at >= $1 AND (started_at, id) > ($2, $3) AND id <> ALL($4::text[])
+ORDER BY started_at, id LIMIT $5
+"""
 _COUNT = "SELECT count(*) FROM conversations"
 # a tsvector holds 1 MB; nobody searches for the tail of a call that long
 _SEARCHED_CHARACTERS = 250_000
-_AWARE: CodecOptions[dict[str, object]] = CodecOptions(tz_aware=True, tzinfo=UTC)
+# started_at, id, doc
+_Row: TypeAlias = tuple[datetime, str, bytes]
+_BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
+_AWARE: CodecOptions[Mapping[str, object]] = CodecOptions(tz_aware=True, tzinfo=UTC)
 
 
 class PostgresConversations:
@@ -88,6 +102,25 @@ class PostgresConversations:
 
         return await self._pool.transact(work, readonly=True)
 
+    async def records(
+        self, *, since: datetime | None, without: Collection[CallId], batch: int = 100
+    ) -> AsyncIterator[Sequence[CallRecord]]:
+        """Walk over the records of calls started since then but those, oldest first."""
+        from_at = since or _BEFORE_ALL
+        after: tuple[datetime, str] = (_BEFORE_ALL, "")
+        while rows := await self._since(from_at, after, list(without), batch):
+            after = rows[-1][:2]
+            yield list(readable_records(_documents(rows)))
+
+    async def _since(
+        self, since: datetime, after: tuple[datetime, str], without: list[CallId], limit: int
+    ) -> Sequence[_Row]:
+        async def work(connection: Connection) -> Sequence[_Row]:
+            rows = await connection.fetch(_SINCE, since, *after, without, limit)
+            return [(row["started_at"], row["id"], row["doc"]) for row in rows]
+
+        return await self._pool.transact(work, readonly=True)
+
     async def counts(self) -> Mapping[str, int]:
         """Count the conversations."""
 
@@ -120,6 +153,15 @@ def _row(record: CallRecord) -> tuple[object, ...]:
         doc,
         storable(record.full_text)[:_SEARCHED_CHARACTERS],
     )
+
+
+def _documents(rows: Iterable[_Row]) -> Iterator[Mapping[str, object]]:
+    for _, call_id, doc in rows:
+        try:
+            yield bson.decode(doc, _AWARE)
+        except BSONError:
+            # `readable_records` says that nothing is in it
+            yield {"_id": call_id}
 
 
 def _differences(doc: bytes | None, record: CallRecord) -> Sequence[str]:

@@ -4,13 +4,16 @@ The record (`record`, JSON) makes the conversation store the source from which t
 vectors can be built again; the document beside it is a view of it for queries.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
+import structlog
 
 from agent_sidecar.domain.document import conversation_document, document_differences
 from agent_sidecar.domain.record import CallRecord
 from agent_sidecar.errors import RecordRejected
+
+log = structlog.get_logger()
 
 _encoder = msgspec.json.Encoder()
 _records = msgspec.json.Decoder(CallRecord)
@@ -31,6 +34,15 @@ def record_in(document: Mapping[str, object]) -> CallRecord:
     if not isinstance(encoded, bytes):
         raise ValueError("the field `record` is missing")  # noqa: TRY004 - a stored value is wrong
     return _records.decode(encoded)
+
+
+def readable_records(documents: Iterable[Mapping[str, object]]) -> Iterator[CallRecord]:
+    """Yield the records of stored documents; one that cannot be read is logged and left out."""
+    for document in documents:
+        try:
+            yield record_in(document)
+        except ValueError as exc:
+            log.warning("conversation_not_read", call_id=document.get("_id"), error=str(exc))
 
 
 def stored_differences(found: Mapping[str, object] | None, record: CallRecord) -> Sequence[str]:

@@ -1,16 +1,38 @@
-"""Reads a playbook from YAML; every mistake is named with its line."""
+"""Reads a playbook from YAML; every mistake is named with its line, and all of them at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 import msgspec
-import yaml
 
-from agent_sidecar.domain.playbook import Mistake, Playbook, mistakes
+from agent_sidecar.adapters.yaml_tree import NotYaml, TreeReader, compose
+from agent_sidecar.domain.playbook import Playbook
+from agent_sidecar.domain.playbook_check import Mistake, mistakes
+from agent_sidecar.domain.playbook_oddities import oddities
 from agent_sidecar.errors import PlaybookInvalid
 
-Place = tuple[str | int, ...]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A mistake as a person finds it: the line in the file, the place, what to do."""
+
+    line: int
+    # strategies[3].say, empty: the whole
+    place: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A playbook with what is wrong and what is odd about it."""
+
+    # None: it cannot be used
+    playbook: Playbook | None
+    mistakes: tuple[Told, ...] = ()
+    # it works all the same
+    warnings: tuple[Told, ...] = ()
 
 
 def default_playbook_text() -> str:
@@ -20,96 +42,80 @@ def default_playbook_text() -> str:
 
 def read_playbook(path: Path | None) -> Playbook:
     """Read the user's playbook, or the one that ships. Raises `PlaybookInvalid`."""
-    if path is None:
-        return parse_playbook(default_playbook_text(), "the default playbook")
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise PlaybookInvalid(f"cannot read the playbook {path}: {exc}") from exc
-    return parse_playbook(text, str(path))
+    return _usable(check_playbook(path), str(path or "the default playbook"))
 
 
 def parse_playbook(text: str, name: str) -> Playbook:
     """Read a playbook from its text; `name` is how messages call it. Raises `PlaybookInvalid`."""
+    return _usable(check_text(text), name)
+
+
+def check_playbook(path: Path | None) -> Checked:
+    """Check a file, or the playbook that ships. Raises `PlaybookInvalid` if there is no file."""
+    if path is None:
+        return check_text(default_playbook_text())
     try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        plain = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as exc:
-        line = exc.problem_mark.line + 1 if exc.problem_mark else 1
-        raise PlaybookInvalid(f"{name}:{line}: not valid YAML: {exc.problem}") from exc
-    except yaml.YAMLError as exc:
-        raise PlaybookInvalid(f"{name}:1: not valid YAML: {exc}") from exc
-    if unknown := _unknown_keys(plain):
-        raise PlaybookInvalid(_told(name, tree, unknown))
+        raw = path.read_bytes()
+    except OSError as exc:
+        raise PlaybookInvalid(f"cannot read the playbook {path}: {exc.strerror}") from exc
     try:
-        playbook = msgspec.convert(plain, Playbook, strict=False)
-    except msgspec.ValidationError as exc:
-        message, _, path = str(exc).partition(" - at `$")
-        mistake = Mistake(path=_place(path.rstrip("`")), text=f"{path.strip('.`')}: {message}")
-        raise PlaybookInvalid(_told(name, tree, [mistake])) from exc
-    if found := list(mistakes(playbook)):
-        raise PlaybookInvalid(_told(name, tree, found))
-    return playbook
+        return check_text(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError as exc:
+        line = raw.count(b"\n", 0, exc.start) + 1
+        text = f"not UTF-8 text (byte 0x{raw[exc.start]:02x}); save the file as UTF-8"
+        return Checked(playbook=None, mistakes=(Told(line=line, place="", text=text),))
 
 
-def _told(name: str, tree: yaml.Node | None, found: Sequence[Mistake]) -> str:
-    lines = [f"{name}:{_line(tree, mistake.path)}: {mistake.text}" for mistake in found]
-    return "\n".join(lines)
+def check_text(text: str) -> Checked:
+    """Check the text of a playbook; never raises."""
+    last = max(1, len(text.splitlines()))
+    try:
+        tree = compose(text)
+    except NotYaml as exc:
+        return Checked(
+            playbook=None, mistakes=(Told(line=min(exc.line, last), place="", text=exc.text),)
+        )
+    if tree is None:
+        empty = "is empty; begin with `agent-sidecar playbook show > FILE`"
+        return Checked(playbook=None, mistakes=(Told(line=1, place="", text=empty),))
+    reader = TreeReader()
+    plain = reader.read(tree, msgspec.inspect.type_info(Playbook))
+    found = [
+        Told(line=min(one.line, last), place=_place(one.path), text=one.text)
+        for one in reader.misread
+    ]
+    if reader.broken:
+        return Checked(playbook=None, mistakes=_in_order(found))
+    playbook = msgspec.convert(plain, Playbook)
+
+    def told(mistake: Mistake) -> Told:
+        line = min(reader.line(mistake.path), last)
+        return Told(line=line, place=_place(mistake.path), text=mistake.text)
+
+    found += map(told, mistakes(playbook))
+    if found:
+        return Checked(playbook=None, mistakes=_in_order(found))
+    return Checked(playbook=playbook, warnings=_in_order(map(told, oddities(playbook))))
 
 
-def _line(node: yaml.Node | None, place: Place) -> int:
-    """Return the line where a place of the document begins, as near as the document has it."""
-    line = node.start_mark.line + 1 if node is not None else 1
-    for step in place:
-        if isinstance(node, yaml.MappingNode):
-            pair = next(((k, v) for k, v in node.value if k.value == step), None)
-            if pair is None:
-                break
-            key, node = pair
-            line = key.start_mark.line + 1
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
-            if step >= len(node.value):
-                break
-            node = node.value[step]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return line
+def in_lines(name: str, found: Iterable[Told], kind: str = "") -> list[str]:
+    """Return one line for each, as compilers write them: `name:line: place: text`."""
+    return [
+        f"{name}:{one.line}: {kind}{f'{one.place}: ' if one.place else ''}{one.text}"
+        for one in found
+    ]
 
 
-def _place(path: str) -> Place:
-    """Turn msgspec's `.phases[3].cues` into steps."""
-    steps: list[str | int] = []
-    for part in path.replace("[", ".[").split("."):
-        if part.startswith("["):
-            index = part.strip("[]")
-            if index.isdigit():
-                steps.append(int(index))
-        elif part:
-            steps.append(part)
-    return tuple(steps)
+def _usable(checked: Checked, name: str) -> Playbook:
+    if checked.playbook is None:
+        raise PlaybookInvalid("\n".join(in_lines(name, checked.mistakes)))
+    return checked.playbook
 
 
-def _unknown_keys(plain: object) -> Sequence[Mistake]:
-    """Find keys that nothing reads: most are typing errors."""
-    if not isinstance(plain, dict):
-        return [Mistake(path=(), text="a playbook is a mapping with phases, strategies, …")]
-    shape = msgspec.inspect.type_info(Playbook)
-    return list(_walk(plain, shape, ()))
+def _in_order(found: Iterable[Told]) -> tuple[Told, ...]:
+    return tuple(sorted(found, key=lambda one: one.line))
 
 
-def _walk(plain: object, shape: msgspec.inspect.Type, place: Place) -> list[Mistake]:
-    found: list[Mistake] = []
-    if isinstance(shape, msgspec.inspect.DataclassType) and isinstance(plain, dict):
-        known = {field.encode_name: field.type for field in shape.fields}
-        for key, value in plain.items():
-            if key in known:
-                found += _walk(value, known[key], (*place, key))
-            else:
-                names = ", ".join(sorted(known))
-                text = f"unknown key {key!r}; known here: {names}"
-                found.append(Mistake(path=(*place, str(key)), text=text))
-    elif isinstance(shape, msgspec.inspect.VarTupleType) and isinstance(plain, list):
-        for index, value in enumerate(plain):
-            found += _walk(value, shape.item_type, (*place, index))
-    return found
+def _place(path: tuple[str | int, ...]) -> str:
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return "".join(steps).lstrip(".")

@@ -1,10 +1,9 @@
 """When a closer works: his weekly hours, in his own zone."""
 
-from collections.abc import Iterator
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from agent_sidecar.domain.playbook import Closer, Mistake, Window
+from agent_sidecar.domain.playbook import Closer, Window
 
 
 def is_within_hours(closer: Closer, at: datetime) -> bool:
@@ -18,20 +17,6 @@ def is_within_hours(closer: Closer, at: datetime) -> bool:
         return True
     local = at.astimezone(_zone(closer))
     return any(_covers(window, local) for window in closer.hours)
-
-
-def schedule_mistakes(closer: Closer) -> Iterator[Mistake]:
-    """Yield what is wrong with a closer's zone and hours."""
-    try:
-        _zone(closer)
-    except ValueError as exc:
-        yield Mistake(path=("timezone",), text=str(exc))
-    for place, window in enumerate(closer.hours):
-        if not 0 <= window.day_of_week <= 6:
-            yield Mistake(
-                path=("hours", place, "day_of_week"),
-                text=f"day_of_week {window.day_of_week} of {closer.name} must be 0 (Sunday) to 6",
-            )
 
 
 def _covers(window: Window, local: datetime) -> bool:

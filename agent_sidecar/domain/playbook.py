@@ -1,15 +1,14 @@
-"""The user's playbook: phases, strategies, objections, closers, thresholds; validated by meaning.
+"""The user's playbook: phases, strategies, objections, closers, thresholds.
 
-Reading the file and its syntax is an adapter's work; here is what a playbook must be to make sense.
+Reading the file and its syntax is an adapter's work; what a playbook must be to make sense is told
+by `playbook_check`.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import time
 from typing import Literal
 
 from agent_sidecar.domain.types import ObjectionType, StrategyName
-from agent_sidecar.domain.zones import zone_named
 
 PHASES = 12
 # what an objection says about who raises it
@@ -137,154 +136,3 @@ class Playbook:
     def phase(self, number: int) -> Phase:
         """Return the phase of that number, 1 to 12."""
         return next(p for p in self.phases if p.number == number)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mistake:
-    """What is wrong in a playbook; `path` leads to the place, for example ("strategies", 3)."""
-
-    path: tuple[str | int, ...]
-    text: str
-
-
-def mistakes(playbook: Playbook) -> Iterator[Mistake]:
-    """Yield every contradiction in the playbook, in the order of the file."""
-    yield from _phase_mistakes(playbook)
-    yield from _strategy_mistakes(playbook)
-    yield from _objection_mistakes(playbook)
-    yield from _closer_mistakes(playbook)
-    yield from _threshold_mistakes(playbook.thresholds)
-    known = {s.name for s in playbook.strategies}
-    for index, name in enumerate(playbook.second_best):
-        if name not in known:
-            yield Mistake(
-                path=("second_best", index),
-                text=f"there is no strategy {name!r}; name one of: {', '.join(sorted(known))}",
-            )
-
-
-def _phase_mistakes(playbook: Playbook) -> Iterator[Mistake]:
-    numbers = [phase.number for phase in playbook.phases]
-    if sorted(numbers) != list(range(1, PHASES + 1)):
-        yield Mistake(
-            path=("phases",),
-            text=f"phases must be numbered 1 to {PHASES}, each once; found {sorted(numbers)}",
-        )
-    for index, phase in enumerate(playbook.phases):
-        if not phase.cues:
-            yield Mistake(
-                path=("phases", index, "cues"),
-                text=f"phase {phase.number} has no cues: it could never be recognised; add some",
-            )
-    if not any(phase.allows_transfer for phase in playbook.phases):
-        yield Mistake(
-            path=("phases",),
-            text="no phase has allows_transfer: true, so no prospect could ever be handed over",
-        )
-
-
-def _strategy_mistakes(playbook: Playbook) -> Iterator[Mistake]:
-    objections = {o.type for o in playbook.objections}
-    seen: set[str] = set()
-    if not playbook.strategies:
-        yield Mistake(path=("strategies",), text="there must be at least one strategy")
-    for index, strategy in enumerate(playbook.strategies):
-        if strategy.name in seen:
-            yield Mistake(
-                path=("strategies", index, "name"),
-                text=f"the strategy {strategy.name!r} is there twice; rename one",
-            )
-        seen.add(strategy.name)
-        if not strategy.say or not all(text.strip() for text in strategy.say):
-            yield Mistake(
-                path=("strategies", index, "say"),
-                text=f"the strategy {strategy.name!r} has an empty `say`; add a sentence",
-            )
-        for unknown in sorted(set(strategy.objections) - objections):
-            yield Mistake(
-                path=("strategies", index, "objections"),
-                text=f"the strategy {strategy.name!r} names the objection {unknown!r},"
-                " which is not defined under objections",
-            )
-        for number in strategy.phases:
-            if not 1 <= number <= PHASES:
-                yield Mistake(
-                    path=("strategies", index, "phases"),
-                    text=f"the strategy {strategy.name!r} names phase {number};"
-                    f" phases go from 1 to {PHASES}",
-                )
-
-
-def _objection_mistakes(playbook: Playbook) -> Iterator[Mistake]:
-    seen: set[str] = set()
-    for index, objection in enumerate(playbook.objections):
-        if objection.type in seen:
-            yield Mistake(
-                path=("objections", index, "type"),
-                text=f"the objection {objection.type!r} is there twice; rename one",
-            )
-        seen.add(objection.type)
-        if not objection.wordings:
-            yield Mistake(
-                path=("objections", index, "wordings"),
-                text=f"the objection {objection.type!r} has no wordings: it could never be"
-                " recognised; add some",
-            )
-        for text in sorted(set(objection.wordings) & set(objection.unlike)):
-            yield Mistake(
-                path=("objections", index, "unlike"),
-                text=f"the objection {objection.type!r} has {text!r} both as a wording and as a"
-                " line that is no objection; remove one",
-            )
-
-
-def _closer_mistakes(playbook: Playbook) -> Iterator[Mistake]:
-    if not playbook.closers:
-        yield Mistake(path=("closers",), text="there must be at least one closer")
-    seen: set[str] = set()
-    for index, closer in enumerate(playbook.closers):
-        if closer.name in seen:
-            yield Mistake(
-                path=("closers", index, "name"),
-                text=f"the closer {closer.name!r} is there twice; rename one",
-            )
-        seen.add(closer.name)
-        if zone_named(closer.timezone) is None:
-            yield Mistake(
-                path=("closers", index, "timezone"),
-                text=f"the timezone {closer.timezone!r} of {closer.name} does not exist;"
-                " give an IANA name such as America/New_York",
-            )
-        for place, window in enumerate(closer.hours):
-            if not 0 <= window.day_of_week <= 6:
-                yield Mistake(
-                    path=("closers", index, "hours", place),
-                    text=f"day_of_week {window.day_of_week} of {closer.name} must be 0 (Sunday)"
-                    " to 6 (Saturday)",
-                )
-
-
-def _threshold_mistakes(thresholds: Thresholds) -> Iterator[Mistake]:
-    limits = {
-        "hint_confidence": (0.0, 1.0),
-        "transfer_engagement": (0.0, 100.0),
-        "transfer_release": (0.0, 100.0),
-        "sentiment": (0.0, 1.0),
-        "follow_up_engagement": (0.0, 100.0),
-        "hint_cool_down_s": (0.0, 3600.0),
-        "hint_expiry_s": (1.0, 3600.0),
-        "transfer_cool_down_s": (0.0, 86400.0),
-        "hints_per_minute": (0, 60),
-        "transfer_segments": (1, 100),
-    }
-    for name, (low, high) in limits.items():
-        value = getattr(thresholds, name)
-        if not low <= value <= high:
-            yield Mistake(
-                path=("thresholds", name), text=f"{name} is {value}; it must be {low} to {high}"
-            )
-    if thresholds.transfer_release > thresholds.transfer_engagement:
-        yield Mistake(
-            path=("thresholds", "transfer_release"),
-            text="transfer_release must not be above transfer_engagement",
-        )

@@ -7,8 +7,9 @@ from typing import Protocol
 
 import structlog
 
-from agent_sidecar.domain.availability import is_within_hours, schedule_mistakes
+from agent_sidecar.domain.availability import is_within_hours
 from agent_sidecar.domain.playbook import Closer
+from agent_sidecar.domain.playbook_check import schedule_mistakes
 from agent_sidecar.domain.types import TransferId
 from agent_sidecar.errors import PlaybookInvalid, StoreUnavailable
 

@@ -6,8 +6,9 @@ from typing import Annotated
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from agent_sidecar.domain.availability import is_within_hours, schedule_mistakes
+from agent_sidecar.domain.availability import is_within_hours
 from agent_sidecar.domain.playbook import Closer, Window
+from agent_sidecar.domain.playbook_check import schedule_mistakes
 from agent_sidecar.errors import RequestInvalid
 from agent_sidecar.web.answers import answer
 from agent_sidecar.web.json_body import Name, read_body

@@ -19,6 +19,7 @@ from agent_sidecar.adapters.pg import PgPool
 from agent_sidecar.adapters.postgres_conversations import PostgresConversations
 from agent_sidecar.adapters.stored_conversation import record_in
 from agent_sidecar.domain.document import conversation_document
+from agent_sidecar.domain.record import CallRecord
 from agent_sidecar.domain.types import Lead
 from agent_sidecar.errors import SettingsInvalid, StoreUnavailable
 from tests.builders import at, rich_record, rich_segments, stranger_record
@@ -96,6 +97,39 @@ async def test_the_whole_record_can_be_had_back_with_its_vectors(store: Store):
     found = await store.get(record.call_id)
     assert found is not None
     assert record_in(found) == record
+
+
+async def records_of(store: Store, **asked: Any) -> list[CallRecord]:
+    asked = {"since": None, "without": (), **asked}
+    return [record async for some in store.records(**asked) for record in some]
+
+
+async def test_all_records_are_walked_over_in_batches_each_once(store: Store):
+    # two of them at the same time, and a batch ends between them
+    kept = [rich_record(f"call-{n}", started_at=at(60 * (n // 2))) for n in range(5)]
+    for record in reversed(kept):
+        await store.apply(record)
+    for batch in (1, 3, 100):
+        found = await records_of(store, batch=batch)
+        assert [record.started_at for record in found] == [record.started_at for record in kept]
+        # at the same time, either may come first
+        assert sorted(found, key=lambda record: record.call_id) == kept
+
+
+async def test_a_walk_begins_at_a_time_and_leaves_out_what_is_known(store: Store):
+    kept = [rich_record(f"call-{n}", started_at=at(60 * n)) for n in range(4)]
+    for record in kept:
+        await store.apply(record)
+    found = await records_of(store, since=at(60), without=[kept[2].call_id])
+    assert found == [kept[1], kept[3]]
+    assert await records_of(store, since=at(3600)) == []
+
+
+async def test_a_walk_leaves_out_what_cannot_be_read(place: Place):
+    for call_id in ("broken", "whole"):
+        await place.store.apply(rich_record(call_id))
+    await place.tamper("broken", lambda document: document.pop("record"))
+    assert await records_of(place.store) == [rich_record("whole")]
 
 
 async def test_a_stranger_who_hung_up_at_once_is_kept(store: Store):

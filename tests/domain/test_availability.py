@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_sidecar.domain.availability import is_within_hours, schedule_mistakes
+from agent_sidecar.domain.availability import is_within_hours
 from agent_sidecar.domain.playbook import Closer, Window
+from agent_sidecar.domain.playbook_check import schedule_mistakes
 
 NEW_YORK = ZoneInfo("America/New_York")
 # a Monday

@@ -47,3 +47,27 @@ async def test_imported_calls_count_once_and_as_evidence(shared: Shared, api: Ap
     assert any("scheme" in why for why in hint["why"])
     await api.delivered(call_id)
     assert await api.is_clean()
+
+
+async def test_imported_calls_are_played_under_another_policy(
+    shared: Shared, api: Api, tmp_path: Path
+):
+    path = tmp_path / "tried.jsonl"
+    ids = write_won_calls(path, calls=3, name="tried")
+    assert shared.sidecar.run("import", str(path), "--json").code == 0
+    for call_id in ids:
+        await api.delivered(call_id)
+    picture = tmp_path / "tried.svg"
+    tried = shared.sidecar.run(
+        "policy", "try", "--set", "hint_confidence=1", "--plot", str(picture), "--json"
+    )
+    assert tried.code == 0
+    said = tried.json()
+    assert said["calls"]["well"] >= len(ids)
+    assert said["sentences"][0].startswith("hint_confidence 1 instead of")
+    assert said["tried"]["total"]["hints_given"] == 0
+    assert said["in_use"]["total"]["hints_given"] > 0
+    assert picture.read_text().startswith("<svg")
+    nothing = shared.sidecar.run("policy", "try")
+    assert nothing.code == 2
+    assert "--playbook FILE" in nothing.err

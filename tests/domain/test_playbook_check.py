@@ -10,8 +10,8 @@ from agent_sidecar.domain.playbook import (
     Strategy,
     Thresholds,
     Window,
-    mistakes,
 )
+from agent_sidecar.domain.playbook_check import mistakes
 from agent_sidecar.domain.types import ObjectionType, StrategyName
 from tests.domain.playbooks import PLAYBOOK, REFRAME, a_playbook
 
@@ -45,7 +45,32 @@ def test_a_good_playbook_has_no_mistakes():
     ("playbook", "path", "says"),
     [
         (a_playbook(phases=PLAYBOOK.phases[1:]), ("phases",), "numbered 1 to 12"),
-        (with_phase(3, number=5), ("phases",), "numbered 1 to 12"),
+        (a_playbook(name=" "), ("name",), "the playbook has no name"),
+        (with_phase(3, name=" "), ("phases", 3, "name"), "phase 4 has no name"),
+        (with_phase(3, cues=("a cue", "")), ("phases", 3, "cues", 1), "a cue of phase 4 is empty"),
+        (with_phase(3, phrases=("…",)), ("phases", 3, "phrases", 0), "no word that could be heard"),
+        (with_strategy(when=" "), ("strategies", 0, "when"), "an empty `when`"),
+        (
+            a_playbook(strategies=(*PLAYBOOK.strategies, replace(STRATEGY, name=StrategyName("")))),
+            ("strategies", 4, "name"),
+            "a strategy has no name",
+        ),
+        (
+            a_playbook(
+                objections=(
+                    *PLAYBOOK.objections,
+                    Objection(type=ObjectionType(""), wordings=("hm",)),
+                )
+            ),
+            ("objections", 3, "type"),
+            "an objection has no type",
+        ),
+        (a_playbook(closers=(Closer(name=""),)), ("closers", 0, "name"), "a closer has no name"),
+        (
+            a_playbook(closers=(Closer(name="Kevin", number="0212 555"),)),
+            ("closers", 0, "number"),
+            "'0212 555' of Kevin cannot be dialled",
+        ),
         (with_phase(3, cues=()), ("phases", 3, "cues"), "phase 4 has no cues"),
         (
             a_playbook(phases=tuple(replace(p, allows_transfer=False) for p in PLAYBOOK.phases)),
@@ -62,10 +87,10 @@ def test_a_good_playbook_has_no_mistakes():
         (with_strategy(say=("fine", " ")), ("strategies", 0, "say"), "add a sentence"),
         (
             with_strategy(objections=(ObjectionType("gone"),)),
-            ("strategies", 0, "objections"),
+            ("strategies", 0, "objections", 0),
             "names the objection 'gone'",
         ),
-        (with_strategy(phases=(1, 13)), ("strategies", 0, "phases"), "names phase 13"),
+        (with_strategy(phases=(1, 13)), ("strategies", 0, "phases", 1), "names phase 13"),
         (
             a_playbook(objections=(*PLAYBOOK.objections, OBJECTION)),
             ("objections", 3, "type"),
@@ -85,7 +110,7 @@ def test_a_good_playbook_has_no_mistakes():
                     *PLAYBOOK.objections[1:],
                 )
             ),
-            ("objections", 0, "unlike"),
+            ("objections", 0, "unlike", 0),
             "'b' both as a wording and as a line that is no objection",
         ),
         (a_playbook(closers=()), ("closers",), "at least one closer"),
@@ -101,7 +126,7 @@ def test_a_good_playbook_has_no_mistakes():
         ),
         (
             a_playbook(closers=(Closer(name="Kevin", hours=hours(7)),)),
-            ("closers", 0, "hours", 0),
+            ("closers", 0, "hours", 0, "day_of_week"),
             "day_of_week 7",
         ),
         (
@@ -120,6 +145,17 @@ def test_each_mistake_is_found_with_its_place_and_what_to_do(playbook, path, say
     ((where, text),) = found(playbook)
     assert where == path
     assert says in text
+
+
+def test_each_phase_is_there_once_and_no_other():
+    said = found(with_phase(3, number=5))
+    assert said == [
+        (("phases",), "phases must be numbered 1 to 12, each once; there is no 4"),
+        (("phases", 4, "number"), "phase 5 is there twice"),
+    ]
+    assert (("phases", 3, "number"), "13 is no phase; 1 to 12 are") in found(
+        with_phase(3, number=13)
+    )
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,6 @@ from agent_sidecar.domain.record import Configuration
 from agent_sidecar.domain.strategies import why_not_live
 from agent_sidecar.domain.types import Vector
 from agent_sidecar.embedded import DataFolderLock, Stack, StackUrls
-from agent_sidecar.errors import StoreUnavailable
 from agent_sidecar.front import check_port, open_front_door
 from agent_sidecar.live.admission import Admission
 from agent_sidecar.live.attaching import Attacher
@@ -49,10 +48,9 @@ from agent_sidecar.live.telling import alone
 from agent_sidecar.live.transfer import TransferParts
 from agent_sidecar.live.vigil import Vigil
 from agent_sidecar.live.warm import WarmCopy
-from agent_sidecar.ports import Projection
 from agent_sidecar.resume import resume_calls
 from agent_sidecar.settings import Settings
-from agent_sidecar.stores import Stores, open_stores, servers_needed
+from agent_sidecar.stores import Stores, migrate_at_start, open_stores, servers_needed
 from agent_sidecar.telemetry import LagMeter, Metrics
 from agent_sidecar.upkeep import (
     index_playbook,
@@ -65,9 +63,6 @@ from agent_sidecar.upkeep import (
 from agent_sidecar.wrapup.relay import Relay, Settled
 
 log = structlog.get_logger()
-
-# how long a store may take for its schema at the start, before the service goes on without
-MIGRATE_S = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +220,7 @@ async def _open_parts(
     stores = await exits.enter_async_context(
         open_stores(settings, urls, model=embedder.name, dimension=embedder.dimension)
     )
-    await _migrate(stores)
+    await migrate_at_start(stores)
     kept = PlaybookVectors(settings.data_dir, embedder.card)
     vectors = await playbook_vectors(embedder, playbook, kept)
     closers = ScheduledClosers(stores.schedule, stores.live)
@@ -257,30 +252,6 @@ def _open_weights(settings: Settings, embedder: OnnxEmbedder, playbook: Playbook
         log.warning("fitted_strategies_not_used", weights=weights.version, why=why)
         return replace(weights, strategies=None)
     return weights
-
-
-async def _migrate(stores: Stores) -> None:
-    """Bring schemas up to date; a store that is down now is migrated by `migrate` or a restart."""
-    async with asyncio.TaskGroup() as tasks:
-        for projection in stores.projections:
-            tasks.create_task(_migrate_one(projection), name=f"migrate:{projection.store}")
-
-
-async def _migrate_one(projection: Projection) -> None:
-    try:
-        async with asyncio.timeout(MIGRATE_S):
-            applied = await projection.migrate()
-    except (StoreUnavailable, TimeoutError) as exc:
-        what_to_do = "start it, then run `agent-sidecar migrate`"
-        log.warning(
-            "store_not_migrated",
-            store=projection.store,
-            error=str(exc) or "no answer in time",
-            what_to_do=what_to_do,
-        )
-    else:
-        if applied:
-            log.info("schema_migrated", store=projection.store, applied=list(applied))
 
 
 def _control(settings: Settings, exits: AsyncExitStack) -> TelnyxControl | None:

@@ -212,7 +212,7 @@ class Projection(Protocol):
     async def apply_all(self, records: Sequence[CallRecord]) -> None:
         """Write several, in fewer steps than one after the other; the result is the same.
 
-        What it raises leaves open which of them were written: applying each again is always right.
+        What it raises leaves open which were written: applying each again is always right.
         """
         ...
 
@@ -235,11 +235,7 @@ class Conversations(Protocol):
     def records(
         self, *, since: datetime | None, without: Collection[CallId], batch: int = 100
     ) -> AsyncIterator[Sequence[CallRecord]]:
-        """Walk over the records of calls started since then but those, oldest first.
-
-        What cannot be read is logged and left out. Raises `StoreUnavailable`.
-        """
-        ...
+        """Walk over calls started since then but those, oldest first; broken ones are left out."""
 
 
 class Leads(Protocol):

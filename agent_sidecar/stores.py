@@ -1,9 +1,11 @@
 """Opens the stores that the settings name, or those of the embedded stack."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+import structlog
 from pydantic import SecretStr
 
 from agent_sidecar.adapters.bolt import Bolt, BoltAddress
@@ -21,9 +23,14 @@ from agent_sidecar.adapters.postgres_leads import PostgresLeads
 from agent_sidecar.adapters.postgres_schedule import PostgresSchedule
 from agent_sidecar.adapters.redis_live import RedisLive
 from agent_sidecar.embedded import StackUrls
-from agent_sidecar.errors import SettingsInvalid
+from agent_sidecar.errors import SettingsInvalid, StoreUnavailable
 from agent_sidecar.ports import Conversations, Projection
 from agent_sidecar.settings import Settings
+
+log = structlog.get_logger()
+
+# how long a store may take for its schema at the start, before the service goes on without
+MIGRATE_S = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,3 +132,27 @@ def _nowhere(name: str) -> SettingsInvalid:
         f"SIDECAR_{name} is not set and no embedded server runs in its place: start"
         " `agent-sidecar serve` on this data folder, or set it"
     )
+
+
+async def migrate_at_start(stores: Stores) -> None:
+    """Bring schemas up to date; a store that is down now is migrated by `migrate` or a restart."""
+    async with asyncio.TaskGroup() as tasks:
+        for projection in stores.projections:
+            tasks.create_task(_migrate_one(projection), name=f"migrate:{projection.store}")
+
+
+async def _migrate_one(projection: Projection) -> None:
+    try:
+        async with asyncio.timeout(MIGRATE_S):
+            applied = await projection.migrate()
+    except (StoreUnavailable, TimeoutError) as exc:
+        what_to_do = "start it, then run `agent-sidecar migrate`"
+        log.warning(
+            "store_not_migrated",
+            store=projection.store,
+            error=str(exc) or "no answer in time",
+            what_to_do=what_to_do,
+        )
+    else:
+        if applied:
+            log.info("schema_migrated", store=projection.store, applied=list(applied))

@@ -107,7 +107,7 @@ async def test_a_call_with_audio_plays_both_tracks(shared: Shared, api: Api):
 
 @pytest.mark.parametrize("codec", ["PCMA", "L16", "G722", "OPUS"])
 async def test_a_call_is_heard_in_whatever_codec_it_comes(shared: Shared, api: Api, codec: str):
-    replay = shared.sidecar.run("replay", str(SAMPLE), "--speed", "40", "--json", "--codec", codec)
+    replay = shared.sidecar.run("replay", str(SAMPLE), "--speed", "20", "--json", "--codec", codec)
     assert replay.code == 0, replay.err
     [call] = replay.json()["calls"]
     assert call["stream"] == "stopped"

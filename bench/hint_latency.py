@@ -28,6 +28,7 @@ from agent_sidecar.simulator.subscriber import HintSubscriber
 from bench import _cpu
 from bench._faults import Fault, FaultyStack, faulty_stack
 from bench._feed import FrameFeed
+from bench._history import kept_history
 from bench._report import (
     KEPT,
     Document,
@@ -109,11 +110,15 @@ def main() -> None:
     if given.quick:
         given.calls, given.seconds, given.runs = min(given.calls, 20), min(given.seconds, 25), 1
         given.vectors = min(given.vectors, 2000)
+        given.history = min(given.history, 2000)
+    if given.history and given.data is None:
+        given.data = kept_history(given.kept, given.history)
     load = {
         "quick": given.quick,
         "calls": given.calls,
         "seconds": given.seconds,
         "runs": given.runs,
+        "history": given.history,
     }
     if given.fault is not None:
         load["fault"] = f"{given.fault.store}:{given.fault.kind}"
@@ -137,7 +142,7 @@ def main() -> None:
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    made = parser(__doc__, quick="at most 20 calls, one run of 25 s")
+    made = parser(__doc__, quick="at most 20 calls, one run of 25 s, 2,000 calls of history")
     made.add_argument("--calls", type=positive, default=100, help="at the same time")
     made.add_argument("--seconds", type=positive, default=60, help="measured, after the warm-up")
     made.add_argument("--runs", type=positive, default=1, help="each with a service of its own")
@@ -150,9 +155,15 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         "--kept",
         type=Path,
         default=KEPT,
-        help="what is made once for the usual way",
+        help="where is kept what is made once",
     )
-    made.add_argument("--data", type=Path, help="a filled data folder: each run has a copy of it")
+    made.add_argument(
+        "--history",
+        type=int,
+        default=20_000,
+        help="finished calls that taught it, five vectors each",
+    )
+    made.add_argument("--data", type=Path, help="a filled data folder in the place of those")
     made.add_argument(
         "--folder", type=Path, default=Path(tempfile.gettempdir()), help="the disk to write on"
     )

@@ -42,15 +42,17 @@ class ObjectionReader:
         # who wants no further call may say why, but that is what counts
         in_order = sorted(objections, key=lambda o: not o.is_refusal)
         self._triggers = {o.type: Phrases(o.triggers, inflected=True) for o in in_order}
-        self._wordings = {o.type: _Lines(o.wordings, vectors) for o in objections}
-        self._unlike = {o.type: _Lines(o.unlike, vectors) for o in objections}
-        wordings = _Lines([text for o in objections for text in o.wordings], vectors)
+        wordings = _Groups([[text for o in objections for text in o.wordings]], vectors)
         ordinary = [
             text
             for text in ORDINARY_LINES
-            if wordings.nearest(vectors.get(text), denies=_denies(text)) < ALIKE
+            if wordings.nearest(vectors.get(text), denies=_denies(text))[0] < ALIKE
         ]
-        self._ordinary = _Lines(ordinary, vectors)
+        self._kinds = [objection.type for objection in objections]
+        # what is none, then for each kind its wordings, then for each what sounds alike
+        self._lines = _Groups(
+            [ordinary, *(o.wordings for o in objections), *(o.unlike for o in objections)], vectors
+        )
 
     def said(self, text: str) -> dict[ObjectionType, list[tuple[range, str]]]:
         """Return the certain phrases in a line by their objections, those that refuse first."""
@@ -65,11 +67,10 @@ class ObjectionReader:
         return next(told, None)
 
     def _clear(self, vector: Vector | None, *, denies: bool) -> Iterator[Objected]:
-        ordinary = self._ordinary.nearest(vector, denies=denies)
-        for kind, wordings in self._wordings.items():
-            closeness = wordings.nearest(vector, denies=denies)
-            other = max(ordinary, self._unlike[kind].nearest(vector, denies=denies))
-            if closeness >= CLOSE and closeness - other >= MARGIN:
+        ordinary, *others = self._lines.nearest(vector, denies=denies)
+        wordings, unlike = others[: len(self._kinds)], others[len(self._kinds) :]
+        for kind, closeness, alike in zip(self._kinds, wordings, unlike, strict=True):
+            if closeness >= CLOSE and closeness - max(ordinary, alike) >= MARGIN:
                 yield Objected(type=kind, closeness=closeness)
 
 
@@ -81,19 +82,33 @@ def texts_of(objections: Sequence[Objection]) -> Iterator[str]:
     yield from ORDINARY_LINES
 
 
-class _Lines:
-    """Lines with their vectors, as far as they have one."""
+class _Groups:
+    """Groups of lines with their vectors, as far as they have one."""
 
-    def __init__(self, texts: Sequence[str], vectors: Mapping[str, Vector]) -> None:
-        known = [text for text in texts if text in vectors]
-        self._matrix = np.stack([vectors[text] for text in known]) if known else None
-        self._denies = np.array([_denies(text) for text in known])
+    def __init__(self, groups: Sequence[Sequence[str]], vectors: Mapping[str, Vector]) -> None:
+        known = [[text for text in texts if text in vectors] for texts in groups]
+        self._count = len(groups)
+        self._filled = [place for place, texts in enumerate(known) if texts]
+        # a group without lines has no place in the matrix
+        sizes = [len(known[place]) for place in self._filled]
+        self._starts = np.cumsum([0, *sizes[:-1]])
+        rows = [vectors[text] for texts in known for text in texts]
+        self._matrix = np.stack(rows) if rows else None
+        self._denies = np.array([_denies(text) for texts in known for text in texts])
 
-    def nearest(self, vector: Vector | None, *, denies: bool) -> float:
-        """Return how close the closest line is; -1 without vectors, or for another model's."""
+    def nearest(self, vector: Vector | None, *, denies: bool) -> list[float]:
+        """Return how close the closest line of each group is.
+
+        -1 for one without vectors, and for all when the vector is another model's.
+        """
+        closest = [-1.0] * self._count
         if vector is None or self._matrix is None or vector.size != self._matrix.shape[1]:
-            return -1.0
-        return float((self._matrix @ vector - DENIAL * (self._denies != denies)).max())
+            return closest
+        each = self._matrix @ vector - DENIAL * (self._denies != denies)
+        best = np.maximum.reduceat(each, self._starts).tolist()
+        for place, closeness in zip(self._filled, best, strict=True):
+            closest[place] = closeness
+        return closest
 
 
 def _denies(text: str) -> bool:

@@ -6,7 +6,7 @@ any other is read for the forms in which people ask: inversion (“is it …”,
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from agent_sidecar.domain.words import plain_words
 
@@ -49,8 +49,17 @@ _ANYWHERE = tuple(
     tuple(phrase.split())
     for phrase in ("how about|what about|how come|what if|any idea|any ideas").split("|")
 )
-# a request for an answer, then what it is about
-_REQUESTS = tuple(
+
+
+def _by_first_word(phrases: Iterable[Sequence[str]]) -> Mapping[str, Sequence[tuple[str, ...]]]:
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for phrase in phrases:
+        found.setdefault(phrase[0], []).append(tuple(phrase))
+    return found
+
+
+# a request for an answer, then what it is about; by its first word
+_REQUESTS = _by_first_word(
     tuple(phrase.split())
     for phrase in (
         "was wondering|am wondering|i wonder|am curious|was curious|want to know|like to know|"
@@ -146,7 +155,7 @@ def _closed_question(words: Sequence[str], at: int) -> int:
 
 
 def _request(words: Sequence[str], at: int) -> int:
-    for request in _REQUESTS:
+    for request in _REQUESTS.get(words[at], ()):
         end = at + len(request)
         if tuple(words[at:end]) != request or (at and words[at - 1] in _TELLERS):
             continue

@@ -162,6 +162,8 @@ class Phrases:
 
     def _matches(self, text: str) -> Iterator[tuple[range, str, bool]]:
         words, clauses = words_and_clauses(text)
+        if self._by_first.keys().isdisjoint(words):
+            return
         for index, word in enumerate(words):
             for forms, written in self._by_first.get(word, ()):
                 end = index + len(forms)
@@ -179,6 +181,8 @@ class Phrases:
         )
 
 
+# the words of a language, over and over
+@lru_cache(maxsize=1 << 14)
 def _opened(word: str) -> Sequence[str]:
     """Return a word without contractions."""
     word = _BARE.get(word, word)

@@ -81,6 +81,8 @@ def finished_view(committed: CommittedRecord, *, brief: bool = False) -> Mapping
             }
             for given in record.hints
         ],
+        # what the call taught
+        "credits": record.credits,
         "transfers": _transfers(record.transfers),
         "closer_available": record.closer_available,
     }

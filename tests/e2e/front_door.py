@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import aiohttp
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 
 Found = TypeVar("Found")
 STORES = ("conversations", "postgres", "neo4j", "chroma")
@@ -130,6 +130,7 @@ class Listener:
         self._url = "ws" + api.url.removeprefix("http") + "/v1/hints"
         self.messages: list[Mapping[str, Any]] = []
         self._listening: asyncio.Task[None] | None = None
+        self._socket: ClientConnection | None = None
         self._open = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -158,8 +159,14 @@ class Listener:
 
         return await eventually(look, within_s=10)
 
+    async def say(self, **message: object) -> None:
+        """Say something to the service."""
+        assert self._socket is not None, "open it with `async with`"
+        await self._socket.send(json.dumps(message))
+
     async def _listen(self) -> None:
         async with connect(self._url, proxy=None) as socket:
+            self._socket = socket
             self._open.set()
             async for message in socket:
                 self.messages.append(json.loads(message))

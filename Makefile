@@ -11,6 +11,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 # without byte code: Python writes what it really imports, a seventh of it
 INSTALL := $(PIP) install --no-compile -c constraints.txt
 PYTEST := $(BIN)/python -m pytest -rs
+# tests on real servers mostly wait for them; a file's tests share what they start
+WORKERS ?= 2
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -51,10 +54,10 @@ unit:
 	$(PYTEST) --ignore=tests/domain
 
 contract: dev ## the adapters on real servers; NEO4J_TEST_URL, MONGODB_TEST_URL name further ones
-	$(PYTEST) -m contract
+	$(PYTEST) $(SIDE_BY_SIDE) -m contract
 
 e2e: dev ## the whole service through its front door
-	$(PYTEST) -m e2e
+	$(PYTEST) $(SIDE_BY_SIDE) -m e2e
 
 bench: dev ## every bench with its smaller load; one alone, whole: .venv/bin/python bench/NAME.py
 	@set -e; for bench in bench/*.py; do \

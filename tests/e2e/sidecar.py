@@ -179,7 +179,9 @@ class Sidecar:
     def _environment(self, settings: Mapping[str, str]) -> Mapping[str, str]:
         """Return this process's environment with only these settings of ours in it."""
         others = {k: v for k, v in os.environ.items() if not k.startswith("SIDECAR_")}
-        others.pop("PYTHONDONTWRITEBYTECODE", None)
+        # as people run it: not in the debug mode that tests may be run in
+        for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONASYNCIODEBUG"):
+            others.pop(name, None)
         others["PYTHONPYCACHEPREFIX"] = str(self._byte_code)
         ours = {"DATA_DIR": str(self.folder), **self.settings, **settings}
         # wide enough for tables and lines to stay whole

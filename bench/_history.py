@@ -1,8 +1,8 @@
 """A past to learn from: finished calls with their vectors, imported once and kept.
 
-Each call is five lines: what the prospect objects, the strategy that answers it, how he takes that.
-Strategies differ in how well they go down, so there is something to find. The vectors are those of
-real lines, each moved a little: no two calls say quite the same.
+A prospect objects, a strategy answers, he takes it well or badly, another one follows; by default
+a call has five lines. Strategies differ in how well they go down, so there is something to find.
+The vectors are those of real lines, each moved a little: no two calls say quite the same.
 """
 
 import asyncio
@@ -47,17 +47,17 @@ _TAKEN_BADLY = (
 _NEWEST, _APART = datetime(2026, 1, 5, tzinfo=UTC), timedelta(seconds=100)
 
 
-def kept_history(kept: Path, calls: int) -> Path:
+def kept_history(kept: Path, calls: int, *, lines: int = LINES) -> Path:
     """Return a data folder that knows so many calls; the first time it is filled by `import`."""
-    folder = kept / f"history-{calls}"
+    folder = kept / f"history-{calls}x{lines}"
     mark = folder / "loaded"
     if mark.exists():
         return folder / "data"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    screen.print(f"[dim]importing {calls} calls with {LINES * calls} vectors, once[/]")
+    screen.print(f"[dim]importing {calls} calls with {lines * calls} vectors, once[/]")
     file = folder / "calls.jsonl"
-    write_calls(file, calls, read_settings())
+    write_calls(file, calls, read_settings(), lines=lines)
     subprocess.run(  # noqa: S603  # our own command
         [sys.executable, "-m", "agent_sidecar", "import", str(file), "--json"],
         env=filling(folder),
@@ -69,13 +69,15 @@ def kept_history(kept: Path, calls: int) -> Path:
     return folder / "data"
 
 
-def write_calls(file: Path, calls: int, settings: Settings, *, vectors: bool = True) -> None:
+def write_calls(
+    file: Path, calls: int, settings: Settings, *, lines: int = LINES, vectors: bool = True
+) -> None:
     """Write a file of recorded calls; the same number gives the same calls."""
     texts = [*WORTH_A_HINT, *_TAKEN_WELL, *_TAKEN_BADLY]
     moves = _moves()
     known, model = asyncio.run(_embedded(settings, [*texts, *(say for _, say, _ in moves)]))
     with file.open("wb") as opened:
-        for call in _calls(calls, moves, known if vectors else {}, model):
+        for call in _calls(calls, lines, moves, known if vectors else {}, model):
             opened.write(msgspec.json.encode(call) + b"\n")
 
 
@@ -123,6 +125,7 @@ def _moves() -> Sequence[tuple[str, str, float]]:
 
 def _calls(
     calls: int,
+    lines: int,
     moves: Sequence[tuple[str, str, float]],
     known: Mapping[str, Vector],
     model: str,
@@ -131,7 +134,7 @@ def _calls(
     for number in range(calls):
         went_well = False
         spoken: list[tuple[str, str, str | None]] = []
-        for _ in range(LINES // 2):
+        for _ in range(lines // 2):
             if not spoken:
                 spoken.append(("prospect", chance.choice(WORTH_A_HINT), None))
             name, say, goes_well = chance.choice(moves)

@@ -57,7 +57,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     made = parser(__doc__, quick="300 calls, 600 lines, one run")
     made.add_argument("--calls", type=positive, default=2000, help="with their vectors")
-    made.add_argument("--lines", type=positive, default=3000, help="to be embedded")
+    made.add_argument("--lines", type=positive, default=9000, help="to be embedded")
     made.add_argument("--runs", type=positive, default=3)
     return made.parse_args(given)
 

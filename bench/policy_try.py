@@ -31,9 +31,14 @@ def main() -> None:
     given = arguments()
     if given.quick:
         given.calls, given.runs = min(given.calls, 100), 1
-    load = {"quick": given.quick, "calls": given.calls, "runs": given.runs}
+    load = {
+        "quick": given.quick,
+        "calls": given.calls,
+        "lines": given.lines,
+        "runs": given.runs,
+    }
     said = document("policy_try", load, "numpy", "msgspec", "arcadedb-embedded")
-    folder = kept_history(given.kept, given.calls).parent
+    folder = kept_history(given.kept, given.calls, lines=given.lines).parent
     runs = []
     for number in range(given.runs):
         screen.print(f"[dim]run {number + 1} of {given.runs}[/]")
@@ -45,6 +50,8 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     made = parser(__doc__, quick="100 calls, one run")
     made.add_argument("--calls", type=positive, default=1000, help="that are stored")
+    # as many as recorded calls of people have
+    made.add_argument("--lines", type=positive, default=25, help="of each call")
     made.add_argument("--runs", type=positive, default=3)
     made.add_argument("--kept", type=Path, default=KEPT, help="where the calls are kept")
     return made.parse_args(given)

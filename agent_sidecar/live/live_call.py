@@ -213,6 +213,19 @@ class LiveCall:
         work = partial(self._wrap_up, reason, interrupted=interrupted, grace_s=grace_s)
         self._spawn(work, "wrap-up")
 
+    def lose_prospect(self, reason: str) -> None:
+        """Close the call, for the prospect's leg is gone and nobody saw how."""
+        self.wrap_up(reason, interrupted=True)
+        if self.leg_id is not None:
+            self.feed(ev.LegLeft(at=self.now(), leg_id=self.leg_id, cause=None, source=None))
+
+    def take_up_transfers(self, stop: str | None = None) -> None:
+        """Finish the transfers that a crash interrupted; `stop`: why they are to be unwound."""
+        if self.is_ending or stop is not None:
+            self.attempts.cancel_all(stop or "the call is over")
+        for transfer in self.attempts.all:
+            self._spawn(transfer.run, "transfer")
+
     async def discard(self, reason: str) -> None:
         """Forget a call that never was one: no record of it is made."""
         self._is_ghost = True

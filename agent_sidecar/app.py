@@ -39,6 +39,7 @@ from agent_sidecar.live.admission import Admission
 from agent_sidecar.live.attaching import Attacher
 from agent_sidecar.live.call_parts import CallParts
 from agent_sidecar.live.closers import ScheduledClosers
+from agent_sidecar.live.guard import GuardParts, TransferGuard
 from agent_sidecar.live.hints import HintDesk
 from agent_sidecar.live.hub import Hub
 from agent_sidecar.live.messages import call_message
@@ -161,6 +162,9 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         tasks.create_task(alone(parts.closers.run()), name="leases")
         vigil = Vigil(registry.live_calls, control, parts.clock, settings.quiet_call_s)
         tasks.create_task(alone(vigil.run()), name="vigil")
+        if control is not None:
+            guard = _guard(parts, control, registry)
+            tasks.create_task(guard.run(), name="guard")
         exits.push_async_callback(_drain, settings, registry, relay)
         await resume_calls(parts.journal, registry, attacher, settings.resume_s, tasks)
         address.port = await exits.enter_async_context(
@@ -338,6 +342,18 @@ def _registry(
             silence_s=settings.transcription_silence_s,
             tasks=tasks,
             on_recorded=relay.wake,
+        )
+    )
+
+
+def _guard(parts: Parts, control: TelnyxControl, registry: Registry) -> TransferGuard:
+    return TransferGuard(
+        GuardParts(
+            control=control,
+            closers=parts.closers,
+            closer=_closer(parts).name,
+            journal=parts.journal,
+            is_known=registry.knows,
         )
     )
 

@@ -336,6 +336,10 @@ class CallControl(Protocol):
 
     async def is_alive(self, leg_id: LegId) -> bool: ...
 
+    async def live_legs(self) -> Mapping[str, LegId]:
+        """Return every live leg that we dialled, by its client state, of which it has one."""
+        ...
+
 
 TelephonyKind = Literal[
     "initiated",

@@ -51,12 +51,16 @@ async def _resume(
 ) -> None:
     match await judge(open_call, attacher.control):
         case "resume":
+            call.take_up_transfers()
             await _attach_again(call, registry)
         case "finish":
+            call.take_up_transfers("it had ended before the restart")
             call.wrap_up("it had ended before the restart")
         case "close" | "discard":
-            call.wrap_up("it ended while the sidecar was down", interrupted=True)
+            call.lose_prospect("it ended while the sidecar was down")
+            call.take_up_transfers("it ended while the sidecar was down")
         case "wait":
+            call.take_up_transfers("nobody could say after the restart who is still there")
             await _wait_for_life(call, resume_s)
 
 

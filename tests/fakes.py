@@ -456,6 +456,8 @@ class FakeCallControl(Adversity):
         self.commands: list[Command] = []
         # method name -> what it raises
         self.refuses: dict[str, Exception] = {}
+        # client state -> the leg that was dialled with it
+        self.states: dict[str, LegId] = {}
         self._command_ids: dict[CommandId, DialedLeg] = {}
 
     def sent(self, name: str) -> Sequence[Command]:
@@ -482,6 +484,7 @@ class FakeCallControl(Adversity):
             number = len(self._command_ids) + 1
             leg_id = LegId(f"v3:closer-{number}")
             self.alive.add(leg_id)
+            self.states[dial.client_state] = leg_id
             self._command_ids[command_id] = DialedLeg(
                 leg_id=leg_id, call_leg_id=f"leg-{number}", call_session_id=f"session-{number}"
             )
@@ -507,6 +510,12 @@ class FakeCallControl(Adversity):
         if "is_alive" in self.refuses:
             raise self.refuses["is_alive"]
         return leg_id in self.alive
+
+    async def live_legs(self) -> Mapping[str, LegId]:
+        await self.strike()
+        if "live_legs" in self.refuses:
+            raise self.refuses["live_legs"]
+        return {state: leg for state, leg in self.states.items() if leg in self.alive}
 
     async def _send(self, name: str, leg_id: LegId, command_id: CommandId, **said: object) -> None:
         self.commands.append(Command(name=name, leg_id=leg_id, command_id=command_id, said=said))

@@ -131,8 +131,14 @@ async def _replace(run: Run, calls: Sequence[GraphFacts]) -> None:
     former = {str(row["id"]): row for row in await run(cypher.FORMER_CALLS, ids=ids)}
     if former:
         await run(cypher.FORGET, ids=sorted(former))
-    rows = [{"id": facts.call_id, "properties": _call_properties(facts)} for facts in calls]
-    await run(cypher.CALLS, rows=rows)
+    for statement, known in ((cypher.NEW_CALLS, False), (cypher.CALLS, True)):
+        rows = [
+            {"id": facts.call_id, "properties": _call_properties(facts)}
+            for facts in calls
+            if (facts.call_id in former) is known
+        ]
+        if rows:
+            await run(statement, rows=rows)
     await _write_leads(run, calls)
     await _write_closers(run, calls)
     patterns = sorted({pattern for facts in calls for pattern in facts.patterns})

@@ -24,10 +24,9 @@ MATCH (c:Call {id: id})-[r:HAD_CALL|HAD_CONVERSATION|ENCOUNTERED_OBJECTION|USED_
   EXHIBITED_PATTERN|LED_TO_OUTCOME|KEVIN_AVAILABLE|TRANSFER_ATTEMPTED]-()
 DELETE r
 """
-CALLS = """
-UNWIND $rows AS row
-MERGE (c:Conversation:Call {id: row.id, callId: row.id}) SET c = row.properties
-"""
+# apart, because ArcadeDB looks at every node there is for a MERGE of two labels
+NEW_CALLS = "UNWIND $rows AS row CREATE (c:Conversation:Call {id: row.id}) SET c = row.properties"
+CALLS = "UNWIND $rows AS row MATCH (c:Call {id: row.id}) SET c = row.properties"
 LEADS = "UNWIND $rows AS row MERGE (l:Lead {id: row.id}) SET l.leadId = row.id, l += row.properties"
 CLOSERS = "UNWIND $rows AS row MERGE (k:Kevin {name: row.id}) SET k += row.properties"
 PATTERNS = "UNWIND $rows AS row MERGE (p:Pattern {id: row.id}) SET p.type = row.type"

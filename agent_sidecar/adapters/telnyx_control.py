@@ -17,6 +17,7 @@ from agent_sidecar.adapters.telnyx_tries import (
     Tries,
     counts_as_done,
 )
+from agent_sidecar.adapters.telnyx_values import client_state_of
 from agent_sidecar.domain.types import CommandId, LegId
 from agent_sidecar.errors import CommandRefused, SettingsInvalid
 from agent_sidecar.ports import Dial, DialedLeg
@@ -256,3 +257,20 @@ class TelnyxControl:
             return answer.data.is_alive
 
         return await self._tries.send("retrieve_status", send)
+
+    async def live_legs(self) -> Mapping[str, LegId]:
+        """Return the live legs of our Call Control application, by their client state."""
+        connection_id = self._account.connection_id
+        if connection_id is None:
+            return {}
+
+        async def send() -> Mapping[str, LegId]:
+            found: dict[str, LegId] = {}
+            pages = self._client.connections.list_active_calls(connection_id)
+            async for leg in pages:
+                state = client_state_of(leg.client_state)
+                if state:
+                    found[state] = LegId(leg.call_control_id)
+            return found
+
+        return await self._tries.send("list_active_calls", send)

@@ -191,7 +191,17 @@ class TransferWanted:
 
 
 TransferStep = Literal[
-    "leased", "dialing", "answered", "briefing", "accepted", "bridging", "bridged", "ended"
+    "leased",
+    "dialing",
+    "ringing",
+    "answered",
+    # `reason` is what machine detection said
+    "detected",
+    "briefing",
+    "accepted",
+    "bridging",
+    "bridged",
+    "ended",
 ]
 
 

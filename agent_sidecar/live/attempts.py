@@ -1,5 +1,7 @@
 """The transfers of one call, running or over: who is told what."""
 
+from collections.abc import Sequence
+
 from agent_sidecar.domain.types import TransferId
 from agent_sidecar.live.call_parts import RunningTransfer
 from agent_sidecar.ports import TelephonyEvent
@@ -37,3 +39,8 @@ class Attempts:
         """Stop whatever runs: the call ends."""
         for transfer in self._all.values():
             transfer.cancel(reason)
+
+    @property
+    def all(self) -> Sequence[RunningTransfer]:
+        """Every attempt, oldest first."""
+        return list(self._all.values())

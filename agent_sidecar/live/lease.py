@@ -40,6 +40,23 @@ class Lease:
                 "unavailable", f"{self._closer} was taken by another call a moment ago"
             )
 
+    async def hold(self) -> None:
+        """Keep him after a restart: his phone may be ringing for this transfer.
+
+        Raises `AttemptOver` when another one has him, or nobody knows.
+        """
+        self._is_taken = True
+        try:
+            self._is_taken = await self._closers.lease(self._closer, self._transfer_id)
+        except StoreUnavailable as exc:
+            raise AttemptOver(
+                "failed", f"nobody knows whether {self._closer} is still reserved: {exc}"
+            ) from exc
+        if not self._is_taken:
+            raise AttemptOver(
+                "failed", f"{self._closer} was given to another call while the sidecar was away"
+            )
+
     async def release(self) -> None:
         """Give him free; tried until the store answers."""
         while self._is_taken:

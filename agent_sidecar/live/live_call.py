@@ -28,6 +28,7 @@ from agent_sidecar.live import asking
 from agent_sidecar.live.ahead import Ahead
 from agent_sidecar.live.attempts import Attempts
 from agent_sidecar.live.call_parts import CallParts, RunningTransfer
+from agent_sidecar.live.degrading import Degrading
 from agent_sidecar.live.keeping import RecordKeeper
 from agent_sidecar.live.messages import (
     call_message,
@@ -92,8 +93,7 @@ class LiveCall:
         # loop time at which each line came that is not understood yet, and the event taken now
         self._heard_at: dict[str, float] = {}
         self._was_heard = False
-        # what it was told to lack last
-        self._lacks: tuple[str, ...] = ()
+        self._degrading = Degrading(parts.metrics)
         self._arrived_s = 0.0
         # that of the line understood last: its hint's deadline counts from there
         self._since = 0.0
@@ -213,6 +213,19 @@ class LiveCall:
         work = partial(self._wrap_up, reason, interrupted=interrupted, grace_s=grace_s)
         self._spawn(work, "wrap-up")
 
+    def lose_prospect(self, reason: str) -> None:
+        """Close the call, for the prospect's leg is gone and nobody saw how."""
+        self.wrap_up(reason, interrupted=True)
+        if self.leg_id is not None:
+            self.feed(ev.LegLeft(at=self.now(), leg_id=self.leg_id, cause=None, source=None))
+
+    def take_up_transfers(self, stop: str | None = None) -> None:
+        """Finish the transfers that a crash interrupted; `stop`: why they are to be unwound."""
+        if self.is_ending or stop is not None:
+            self.attempts.cancel_all(stop or "the call is over")
+        for transfer in self.attempts.all:
+            self._spawn(transfer.run, "transfer")
+
     async def discard(self, reason: str) -> None:
         """Forget a call that never was one: no record of it is made."""
         self._is_ghost = True
@@ -283,7 +296,7 @@ class LiveCall:
             case ev.RestartTranscription() | ev.RestartStream():
                 self._spawn(partial(self._mend, self, effect), "mend")
             case ev.PublishDegraded():
-                self._tell_degraded(effect)
+                self._degrading.tell(effect, self._tell)
             case ev.WrapUp(reason=reason):
                 self.wrap_up(reason, grace_s=self._parts.late_lines_s)
 
@@ -351,21 +364,6 @@ class LiveCall:
         self.recorded.set()
         self._on_recorded(self)
         self._tell("recorded", final_status=record.outcome.final_status)
-
-    def _tell_degraded(self, effect: ev.PublishDegraded) -> None:
-        new = [lack for lack in effect.lacks if lack not in self._lacks]
-        self._lacks = effect.lacks
-        if new:
-            log.warning(
-                "call_degraded",
-                lacks=effect.lacks,
-                reason=effect.reason,
-                what_to_do="look at the leg's streaming and transcription; scoring goes on without",
-            )
-        for lack in new:
-            self._parts.metrics.count("calls_degraded", lack)
-        state = "degraded" if effect.lacks else "recovered"
-        self._tell(state, degraded=effect.lacks, reason=effect.reason)
 
     def _tell(self, state: str, **more: object) -> None:
         self._parts.publisher.publish(

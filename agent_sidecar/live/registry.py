@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -11,8 +11,10 @@ from agent_sidecar.domain import events as ev
 from agent_sidecar.domain.audio import OpenDecoders
 from agent_sidecar.domain.call import Call
 from agent_sidecar.domain.engagement import Weights
+from agent_sidecar.domain.interrupted import Interrupted, interrupted
 from agent_sidecar.domain.language import Reader
 from agent_sidecar.domain.media import StreamStart
+from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.record import FinalStatus
 from agent_sidecar.domain.types import AgentKind, CallId, Lead, LegId, Track
 from agent_sidecar.errors import CallEnded, CallUnknown, TokenInvalid
@@ -31,6 +33,7 @@ from agent_sidecar.live.messages import call_message
 from agent_sidecar.live.requests import Attached, AttachRequest, StreamGrant
 from agent_sidecar.live.routing import PROSPECT_STATE, ROLE_STATE
 from agent_sidecar.live.strangers import Strangers, is_identified, lead_of, our_number, prospect_s
+from agent_sidecar.live.taking_up import TakenUp
 from agent_sidecar.live.telling import Teller, alone
 from agent_sidecar.live.tokens import Tokens, key_of, new_token
 from agent_sidecar.live.transfer import CLIENT_STATE, Transfer, TransferParts
@@ -109,6 +112,10 @@ class Registry:
     def find(self, name: str) -> LiveCall | None:
         """Return the live call with that call_id, or with a leg of that call_control_id."""
         return self._directory.find(name)
+
+    def knows(self, call_id: CallId) -> bool:
+        """Say whether a call is live, or was recorded a moment ago: it has tasks of its own."""
+        return self._directory.known(call_id) is not None
 
     def live_calls(self) -> Sequence[LiveCall]:
         """Return every call that is up."""
@@ -200,6 +207,8 @@ class Registry:
             self._tokens.grant(
                 opened.stream_key, now=self._now(), request=None, call_id=call.call_id
             )
+        for so_far in interrupted(open_call.events, call.call.log):
+            call.attempts.add(self._take_up(call, so_far))
         self._own(call)
         return call
 
@@ -351,6 +360,19 @@ class Registry:
             call,
             self._parts.transfer,
             caller_number=caller,
+            on_dialed=lambda leg_id: self._teller.bind_closer(leg_id, call),
+        )
+
+    def _take_up(self, call: LiveCall, so_far: Interrupted) -> Transfer:
+        parts = self._parts.transfer
+        if so_far.closer != parts.closer.name:
+            # the playbook has another one now: this one's number is not known any more
+            parts = replace(parts, closer=Closer(name=so_far.closer))
+        return TakenUp(
+            so_far,
+            call,
+            parts,
+            caller_number=self._parts.caller_number or call.our_number,
             on_dialed=lambda leg_id: self._teller.bind_closer(leg_id, call),
         )
 

@@ -20,7 +20,12 @@ from datetime import datetime
 
 import structlog
 
-from agent_sidecar.domain.events import StartTransfer, TransferProgressed, TransferStep
+from agent_sidecar.domain.events import (
+    LegLeft,
+    StartTransfer,
+    TransferProgressed,
+    TransferStep,
+)
 from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.record import TransferOutcome
 from agent_sidecar.domain.types import CommandId, LegId, TransferId
@@ -78,8 +83,11 @@ class Transfer:
         self._on_dialed = on_dialed
         self._leg = CloserLeg(parts.closer.name, f"{CLIENT_STATE}{start.transfer_id}")
         self._lease = Lease(parts.closers, parts.closer.name, start.transfer_id)
+        self._answered = self._accepted = False
         self._asked_to_bridge = False
         self._bridged = False
+        # they were being bridged, and nobody knows what came of it
+        self._may_talk = False
         self._is_over = False
 
     @property
@@ -101,7 +109,20 @@ class Transfer:
         expected = not self._is_over and (is_proof or self._leg.owns(event))
         if expected:
             self._leg.put(event)
+            self._note(event)
         return expected
+
+    def _note(self, event: TelephonyEvent) -> None:
+        """Keep what the closer's leg tells before it is acknowledged: it will not come again."""
+        if event.kind in ("answered", "machine_detected") and not self._answered:
+            # whoever was judged man or machine has answered, also when that webhook is late
+            self._answered = True
+            self._tell("answered", at=event.at)
+        if event.kind == "machine_detected":
+            self._tell("detected", at=event.at, reason=event.status or "")
+        if event.kind == "gather_ended" and event.digits == ACCEPT and not self._accepted:
+            self._accepted = True
+            self._tell("accepted", at=event.at)
 
     def cancel(self, reason: str) -> None:
         """Stop as soon as possible; the closer's phone stops ringing."""
@@ -119,8 +140,17 @@ class Transfer:
                 await told
             except JournalFailed:
                 log.warning("hangup_not_kept", what_to_do="nothing: to hang up twice is harmless")
-            await self._leg.hang_up(self._control, command_id)
+        await self._clear_up(command_id)
+
+    async def _clear_up(self, hangup: CommandId | None) -> None:
+        """End his leg, if it is to end, and give him free once it is proven to be down."""
+        if hangup is not None:
+            await self._leg.hang_up(self._control, hangup)
         if self._leg.is_up is False:
+            if self._leg.leg_id is not None and not self._leg.end_is_told:
+                # nobody will tell: this ends the time that he had with the prospect
+                now = self._call.now()
+                self._call.feed(LegLeft(at=now, leg_id=self._leg.leg_id, cause=None, source=None))
             await self._lease.release()
         self._is_over = True
 
@@ -147,8 +177,7 @@ class Transfer:
         await self._brief(leg)
         await self._bridge(leg)
         # he keeps the lease until his own leg has ended
-        while self._leg.is_up and self._leg.stop_reason is None:
-            await self._leg.next()
+        await self._leg.follow(self._control)
 
     async def _reserve(self) -> None:
         if self._parts.control is None:
@@ -164,7 +193,10 @@ class Transfer:
         caller = self._caller_number
         if prospect is None or number is None or caller is None:
             raise AttemptOver("failed", "our own number is not known: set SIDECAR_CALLER_NUMBER")
-        command_id = await self._decide("dialing")
+        await self._ring(await self._decide("dialing"), prospect, number, caller)
+
+    async def _ring(self, command_id: CommandId, prospect: LegId, number: str, caller: str) -> None:
+        why = ""
         self._leg.is_up = None
         try:
             dialed = await self._control.dial(
@@ -182,21 +214,28 @@ class Transfer:
             raise
         except CommandUncertain as exc:
             log.warning("dial_uncertain", error=str(exc))
+            why = str(exc)
+            await self._leg.find(self._control)
+            self._leg.check_stop()
         else:
             self._leg.dialed(dialed.leg_id)
-            self._on_dialed(dialed.leg_id)
+        self._note_leg(why)
+
+    def _note_leg(self, why: str) -> None:
+        """Tell which leg is his; `why`: why nobody was sure that there is one."""
+        if self._leg.leg_id is None:
+            raise AttemptOver("failed", f"his phone was not dialled: {why}")
+        self._on_dialed(self._leg.leg_id)
+        if not self._answered and self._leg.is_up:
+            self._tell("ringing")
 
     async def _be_answered(self) -> LegId:
-        # whoever was judged man or machine has answered, also when that webhook is late
         answered = await self._leg.expect(
             ("answered", "machine_detected"), within_s=self._parts.ring_s + RING_SLACK_S
         )
         leg_id = self._leg.leg_id
-        if leg_id is None:
-            raise AttemptOver("unknown", "nobody knows whether the dial was carried out")
-        if answered is None:
+        if leg_id is None or answered is None:
             raise AttemptOver("no_answer", "his leg neither answered nor ended")
-        self._tell("answered", at=answered.at)
         return leg_id
 
     async def _wait_for_human(self) -> None:
@@ -205,9 +244,9 @@ class Transfer:
         if self._leg.detected in _MACHINES:
             raise AttemptOver("voicemail", f"a machine answered ({self._leg.detected})")
 
-    async def _brief(self, leg: LegId) -> None:
+    async def _brief(self, leg: LegId, command_id: CommandId | None = None) -> None:
         text = briefing(self._start, self._call.call.log.lead)
-        command_id = await self._decide("briefing")
+        command_id = command_id or await self._decide("briefing")
         try:
             await self._control.ask_for_digit(
                 leg, text=text, digits=ACCEPT + DECLINE, command_id=command_id
@@ -227,14 +266,13 @@ class Transfer:
         if answer is None or answer.digits != ACCEPT:
             said = "no digit" if answer is None or not answer.digits else f"“{answer.digits}”"
             raise AttemptOver("declined", f"{name} answered {said} to the briefing")
-        self._tell("accepted", at=answer.at)
 
-    async def _bridge(self, leg: LegId) -> None:
+    async def _bridge(self, leg: LegId, command_id: CommandId | None = None) -> None:
         prospect = self._call.leg_id
         if prospect is None:
             raise AttemptOver("failed", "the prospect's leg is not known")
         for left in reversed(range(BRIDGE_TRIES)):
-            command_id = await self._decide("bridging")
+            command_id = command_id or await self._decide("bridging")
             self._asked_to_bridge = True
             refused: CommandRefused | None = None
             try:
@@ -251,6 +289,7 @@ class Transfer:
                 raise AttemptOver("failed", f"no call.bridged within {BRIDGED_S:.0f} s")
             if not left:
                 raise refused
+            command_id = None
 
     async def _decide(self, step: TransferStep) -> CommandId:
         """Return the id of the next command once it is on disk; raises if there is to be none."""
@@ -298,8 +337,8 @@ class Transfer:
 
     @property
     def _goes_on(self) -> bool:
-        """The closer talks with the prospect: nobody may end that but them."""
-        return self._bridged and not self._prospect_left
+        """The closer talks with the prospect, or may: nobody may end that but them."""
+        return (self._bridged or self._may_talk) and not self._prospect_left
 
     @property
     def _control(self) -> CallControl:

@@ -78,7 +78,7 @@ class Vigil:
             return
         if alive is False:
             log.warning("hangup_was_lost", call_id=call.call_id)
-            call.wrap_up("its hangup was never told", interrupted=True)
+            call.lose_prospect("its hangup was never told")
         elif alive is None and self._clock.now() - touched_at >= LONGEST_CALL:
             log.warning("call_given_up", call_id=call.call_id)
             call.wrap_up("nothing was heard of it for hours", interrupted=True)

@@ -136,7 +136,8 @@ async def test_a_closer_who_accepts_is_bridged_and_released_when_he_leaves():
     async with a_scene() as scene:
         await scene.bridge()
         assert scene.steps == [
-            "leased", "dialing", "answered", "briefing", "accepted", "bridging", "bridged",
+            "leased", "dialing", "ringing", "answered", "detected", "briefing", "accepted",
+            "bridging", "bridged",
         ]  # fmt: skip
         assert scene.is_leased
         await asyncio.sleep(60)
@@ -557,18 +558,39 @@ async def an_uncertain_dial(shell: Shell) -> Scene:
 async def test_a_dial_of_which_nobody_knows_holds_the_closer():
     async with running() as shell:
         scene = await an_uncertain_dial(shell)
-        await scene.ended()
-        assert scene.attempt.outcome == "unknown"
+        scene.control.refuses["live_legs"] = CommandUncertain("timed out")
+        await asyncio.sleep(600)
         assert scene.is_leased
         assert len(scene.control.sent("dial")) == 1
         await scene.prospect_hangs_up()
-        assert [t.outcome for t in (await scene.record()).transfers] == ["unknown"]
+        assert [t.outcome for t in (await scene.record()).transfers] == ["prospect_hung_up"]
         await asyncio.sleep(AN_HOUR_S)
         assert scene.is_leased
         # his leg did ring, and ends: whoever forgot the call, this is evidence
         await scene.kevin("hangup", cause="timeout")
         await asyncio.sleep(1)
         assert not scene.is_leased
+
+
+async def test_a_dial_that_was_not_carried_out_frees_the_closer_once_telnyx_says_so():
+    async with running() as shell:
+        scene = await an_uncertain_dial(shell)
+        await scene.ended()
+        assert scene.attempt.outcome == "failed"
+        assert scene.attempt.reason == "his phone was not dialled: timed out"
+        await eventually(lambda: not scene.is_leased)
+        assert [c.name for c in scene.control.commands if c.name != "start_stream"][-1] == "dial"
+
+
+async def test_a_dial_whose_answer_was_lost_goes_on_on_the_leg_that_telnyx_names():
+    async with running() as shell:
+        scene = await an_uncertain_dial(shell)
+        scene.control.alive.add(CLOSER)
+        scene.control.states[client_state(scene.transfer_id)] = CLOSER
+        await eventually(lambda: "ringing" in scene.steps)
+        assert scene.attempt.leg_id == CLOSER
+        await scene.bridge()
+        assert scene.steps[-1] == "bridged"
 
 
 async def test_a_dial_whose_answer_was_lost_goes_on_when_the_leg_shows_itself():

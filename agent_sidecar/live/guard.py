@@ -1,0 +1,93 @@
+"""Ends what transfers of calls that are over left behind: a closer's leg, or his lease.
+
+A call is recorded and forgotten while the end of its closer's leg may not be proven yet, and a
+process may die in between. Telnyx says which legs live, the journal whose they were: one that no
+prospect is on any more is ended, and who is reserved without a leg is given free.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from agent_sidecar.domain.record import CallRecord
+from agent_sidecar.domain.types import CallId, CommandId, LegId, TransferId
+from agent_sidecar.errors import CommandRefused, CommandUncertain, StoreUnavailable
+from agent_sidecar.live.telling import alone
+from agent_sidecar.live.transfer import CLIENT_STATE
+from agent_sidecar.ports import CallControl, Closers, Journal
+
+log = structlog.get_logger()
+
+LOOK_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardParts:
+    """What the guard looks at."""
+
+    control: CallControl
+    closers: Closers
+    closer: str
+    journal: Journal
+    # a call of this process that takes care of its transfers itself
+    is_known: Callable[[CallId], bool]
+
+
+class TransferGuard:
+    """Looks after the closer of calls that are over; `run` it."""
+
+    def __init__(self, parts: GuardParts) -> None:
+        self._parts = parts
+
+    async def run(self) -> None:
+        """Look at once, then now and then."""
+        while True:
+            await alone(self.look())
+            await asyncio.sleep(LOOK_S)
+
+    async def look(self) -> None:
+        """Look once; who cannot be asked is asked the next time."""
+        try:
+            legs = await self._parts.control.live_legs()
+            for state, leg_id in legs.items():
+                if state.startswith(CLIENT_STATE):
+                    await self._look_at(TransferId(state.removeprefix(CLIENT_STATE)), leg_id)
+            await self._look_at_lease(legs)
+        except (CommandRefused, CommandUncertain, StoreUnavailable) as exc:
+            log.info("transfers_not_looked_after", error=str(exc), again_in_s=LOOK_S)
+
+    async def _look_at(self, transfer_id: TransferId, leg_id: LegId) -> None:
+        record = await self._record(transfer_id)
+        if record is None or await self._may_talk(transfer_id, record):
+            return
+        log.warning(
+            "closer_leg_left_up", transfer_id=transfer_id, what_to_do="nothing: it is ended"
+        )
+        # decided by the transfer alone: the same in every process and after every crash
+        command_id = CommandId(str(uuid.uuid5(uuid.NAMESPACE_OID, f"{transfer_id}:left")))
+        await self._parts.control.hang_up(leg_id, command_id=command_id)
+
+    async def _look_at_lease(self, legs: Mapping[str, LegId]) -> None:
+        holder = await self._parts.closers.holder(self._parts.closer)
+        if holder is None or f"{CLIENT_STATE}{holder}" in legs:
+            return
+        if await self._record(holder) is not None:
+            log.warning("lease_left", transfer_id=holder, what_to_do="nothing: it is given back")
+            await self._parts.closers.release(self._parts.closer, holder)
+
+    async def _record(self, transfer_id: TransferId) -> CallRecord | None:
+        """Return the record of a call that is over; another process's are not ours to judge."""
+        call_id = CallId(transfer_id.rpartition(":")[0])
+        if self._parts.is_known(call_id):
+            return None
+        committed = await self._parts.journal.record(call_id)
+        return committed.record if committed else None
+
+    async def _may_talk(self, transfer_id: TransferId, record: CallRecord) -> bool:
+        """Say whether the prospect is still there: a call that was detached may go on."""
+        bridged = any(t.transfer_id == transfer_id and t.bridged_at for t in record.transfers)
+        prospects = [leg.leg_id for leg in record.legs if leg.party == "prospect"]
+        return bridged and any([await self._parts.control.is_alive(leg) for leg in prospects])

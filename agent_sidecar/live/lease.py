@@ -4,6 +4,7 @@ import asyncio
 
 import structlog
 
+from agent_sidecar.domain.availability import Step
 from agent_sidecar.domain.types import TransferId
 from agent_sidecar.errors import StoreUnavailable
 from agent_sidecar.live.closer_leg import AttemptOver
@@ -39,6 +40,10 @@ class Lease:
             raise AttemptOver(
                 "unavailable", f"{self._closer} was taken by another call a moment ago"
             )
+
+    def note(self, step: Step) -> None:
+        """Say what he does now; nobody waits until it is known."""
+        self._closers.note(self._closer, self._transfer_id, step)
 
     async def release(self) -> None:
         """Give him free; tried until the store answers."""

@@ -147,7 +147,8 @@ class TestLeases:
         assert await live.lease(name, ONE, 90)
         held = await hold(live, name)
         assert held is not None
-        assert (held.step, held.left_s) == ("ringing", pytest.approx(90.0, abs=1.0))
+        assert held.step == "ringing"
+        assert held.left_s == pytest.approx(90.0, abs=1.0)
         assert not await live.lease(name, TWO, 60, "on_call")
         [nobody, he] = await live.seen(["nobody", name])
         assert (nobody.hold, he.hold is None) == (None, False)

@@ -93,6 +93,8 @@ class Standings:
                     what_to_do = "see that Redis runs: until then no closer is available"
                     log.warning("closers_not_seen", error=str(exc), what_to_do=what_to_do)
                 is_blind = True
+            except Exception:  # what is held must be prolonged all the same
+                log.exception("look_broke", what_to_do="report this; each check asks by itself")
             await asyncio.sleep(LOOK_S)
 
     async def look_up(self, name: str) -> Known:

@@ -458,6 +458,22 @@ async def test_whoever_cannot_see_takes_nobody_for_free(schedules, shared):
         assert [entry["event"] for entry in logs] == ["closers_not_seen"] * 2
 
 
+async def test_a_look_that_breaks_ends_nobody_s_lease(closers, shared):
+    async with running(closers):
+        await closers.lease("Kevin", ONE)
+        seen = shared.seen
+
+        async def odd(names: Sequence[str]) -> Sequence[Seen]:
+            raise KeyError(names[0])
+
+        shared.seen = odd
+        with capture_logs() as logs:
+            await asyncio.sleep(300)
+        shared.seen = seen
+        assert await closers.holder("Kevin") == ONE
+    assert {entry["event"] for entry in logs} == {"look_broke"}
+
+
 async def test_a_change_that_the_others_could_not_be_told_is_told_later(schedules, shared):
     async with two_processes(schedules, shared) as (one, other):
         shared.fails_with = StoreUnavailable("down")

@@ -458,6 +458,19 @@ async def test_whoever_cannot_see_takes_nobody_for_free(schedules, shared):
         assert [entry["event"] for entry in logs] == ["closers_not_seen"] * 2
 
 
+async def test_who_is_away_stays_away_when_redis_has_forgotten_everything(schedules, shared):
+    async with two_processes(schedules, shared) as (one, other):
+        await one.add_override("Kevin", AWAY)
+        shared.copies.clear()
+        shared.held.clear()
+        for _ in range(10):
+            await asyncio.sleep(0.5)
+            assert await state(one) == "away"
+        assert await state(other) == "away"
+        newcomer = ScheduledClosers(schedules, shared)
+        assert await state(newcomer) == "away"
+
+
 async def test_a_look_that_breaks_ends_nobody_s_lease(closers, shared):
     async with running(closers):
         await closers.lease("Kevin", ONE)

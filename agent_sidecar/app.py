@@ -227,7 +227,7 @@ async def _open_parts(
     await migrate_at_start(stores)
     kept = PlaybookVectors(settings.data_dir, embedder.card)
     vectors = await playbook_vectors(embedder, playbook, kept)
-    closers = ScheduledClosers(stores.schedule, stores.live)
+    closers = ScheduledClosers(stores.schedule, stores.live, wrap_up_s=settings.closer_wrap_up_s)
     metrics = Metrics()
     return Parts(
         settings=settings,

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import NoReturn
 
 from agent_sidecar import __version__
+from agent_sidecar.commands.availability_arguments import add_availability
 from agent_sidecar.errors import SidecarError
 from agent_sidecar.settings import Settings, read_settings
 from agent_sidecar.telemetry import set_up_logging
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_import(commands)
     _add_learn(commands)
     _add_policy(commands)
+    add_availability(commands, _command)
     _add_care(commands)
     _add_files(commands)
     return parser

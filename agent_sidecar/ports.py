@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
+from agent_sidecar.domain.availability import Step
 from agent_sidecar.domain.events import CallEvent
 from agent_sidecar.domain.hints import Question, Retrieved
 from agent_sidecar.domain.playbook import Closer
@@ -264,20 +265,19 @@ class Closers(Protocol):
         """Store the playbook's closers and hours where the store has none of its own."""
         ...
 
-    async def schedule(self, name: str) -> Closer | None: ...
-
-    async def set_schedule(self, closer: Closer) -> None: ...
-
     async def is_available(self, name: str, at: datetime) -> bool:
-        """Within his hours and not leased. Raises `StoreUnavailable`."""
+        """He is working and nobody has him. Raises `StoreUnavailable`."""
         ...
 
     async def lease(self, name: str, transfer_id: TransferId) -> bool:
-        """Reserve him for one transfer; False when somebody else has him."""
+        """Reserve him for one transfer; False when somebody else has him, or he wraps up."""
         ...
 
+    # how far the transfer is that holds him; never blocks and never fails
+    def note(self, name: str, transfer_id: TransferId, step: Step) -> None: ...
+
     async def release(self, name: str, transfer_id: TransferId) -> None:
-        """End the lease if this transfer still holds it."""
+        """End the lease if this transfer still holds it; after a talk he wraps up first."""
         ...
 
     async def holder(self, name: str) -> TransferId | None: ...

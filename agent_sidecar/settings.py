@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     caller_number: str | None = None
     closer_ring_s: int = Field(default=25, ge=5, le=600)
     closer_accept_s: float = Field(default=20.0, gt=0)
+    # what the closer has for himself after a talk before he is called again, seconds
+    closer_wrap_up_s: float = Field(default=30.0, ge=0, le=3600)
 
     # the user's own file; None: the one that ships
     playbook: Path | None = None

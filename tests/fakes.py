@@ -14,7 +14,7 @@ from typing import cast
 
 import numpy as np
 
-from agent_sidecar.domain.availability import is_within_hours
+from agent_sidecar.domain.availability import Hold, Override, Schedule, Standing, Step
 from agent_sidecar.domain.events import CallEvent
 from agent_sidecar.domain.hints import Candidate, Evidence, Question, Retrieved
 from agent_sidecar.domain.playbook import Closer
@@ -565,43 +565,97 @@ class FakeLeads(Adversity):
 
 
 class FakeClosers(Adversity):
-    """Closers in memory; a lease lasts until it is released."""
+    """Closers in memory; a lease lasts until it is released, and `wrap_up_s` more after a talk."""
 
-    def __init__(self, closers: Sequence[Closer] = (), **adversity: object) -> None:
+    def __init__(
+        self, closers: Sequence[Closer] = (), *, wrap_up_s: float = 0.0, **adversity: object
+    ) -> None:
         super().__init__(**adversity)  # type: ignore[arg-type]  # Adversity checks the names
         self.schedules = {closer.name: closer for closer in closers}
+        # the newest first
+        self.overrides: dict[str, list[Override]] = {}
         self.leases: dict[str, TransferId] = {}
+        self.steps: dict[str, Step] = {}
+        self._wrap_up_s = wrap_up_s
+        # name -> who has talked with him, and until when he wraps up (loop time)
+        self._wrapping_up: dict[str, tuple[TransferId, float]] = {}
 
     async def load(self, closers: Sequence[Closer]) -> None:
         await self.strike()
         for closer in closers:
             self.schedules.setdefault(closer.name, closer)
 
-    async def schedule(self, name: str) -> Closer | None:
-        await self.strike()
-        return self.schedules.get(name)
-
     async def set_schedule(self, closer: Closer) -> None:
         await self.strike()
         self.schedules[closer.name] = closer
 
-    async def is_available(self, name: str, at: datetime) -> bool:
+    async def add_override(self, name: str, override: Override) -> bool:
         await self.strike()
-        closer = self.schedules.get(name)
-        return closer is not None and name not in self.leases and is_within_hours(closer, at)
+        if name in self.schedules:
+            self.overrides.setdefault(name, []).insert(0, override)
+        return name in self.schedules
+
+    async def remove_override(self, name: str, override_id: str) -> bool:
+        await self.strike()
+        stored = self.overrides.get(name, [])
+        self.overrides[name] = [one for one in stored if one.override_id != override_id]
+        return len(self.overrides[name]) < len(stored)
+
+    async def end_absence(self, name: str, at: datetime) -> bool:
+        await self.strike()
+        self.overrides[name] = [
+            one if one.is_available or not one.holds(at) else replace(one, end_at=at)
+            for one in self.overrides.get(name, [])
+            if one.is_available or one.start_at != at
+        ]
+        return name in self.schedules
+
+    async def standing(self, name: str, at: datetime) -> Standing | None:
+        await self.strike()
+        if (closer := self.schedules.get(name)) is None:
+            return None
+        overrides = tuple(self.overrides.get(name, ()))
+        schedule = Schedule(closer=closer, overrides=overrides)
+        return Standing(schedule=schedule, hold=self._hold(name), at=at)
+
+    async def is_available(self, name: str, at: datetime) -> bool:
+        standing = await self.standing(name, at)
+        return standing is not None and standing.is_available
 
     async def lease(self, name: str, transfer_id: TransferId) -> bool:
         await self.strike()
-        return self.leases.setdefault(name, transfer_id) == transfer_id
+        hold = self._hold(name)
+        if hold is None:
+            self.leases[name], self.steps[name] = transfer_id, "leased"
+        return self.leases.get(name) == transfer_id
+
+    def note(self, name: str, transfer_id: TransferId, step: Step) -> None:
+        if self.leases.get(name) == transfer_id:
+            self.steps[name] = step
 
     async def release(self, name: str, transfer_id: TransferId) -> None:
         await self.strike()
-        if self.leases.get(name) == transfer_id:
-            del self.leases[name]
+        if self.leases.get(name) != transfer_id:
+            return
+        del self.leases[name]
+        if self.steps.pop(name, None) == "on_call" and self._wrap_up_s:
+            until_s = asyncio.get_running_loop().time() + self._wrap_up_s
+            self._wrapping_up[name] = (transfer_id, until_s)
 
     async def holder(self, name: str) -> TransferId | None:
         await self.strike()
-        return self.leases.get(name)
+        hold = self._hold(name)
+        return None if hold is None else hold.transfer_id
+
+    def _hold(self, name: str) -> Hold | None:
+        if name in self.leases:
+            step = self.steps.get(name, "leased")
+            return Hold(transfer_id=self.leases[name], step=step, left_s=60.0)
+        transfer_id, until_s = self._wrapping_up.get(name, (TransferId(""), 0.0))
+        left_s = until_s - asyncio.get_running_loop().time()
+        if left_s <= 0:
+            return None
+        return Hold(transfer_id=transfer_id, step="wrapping_up", left_s=left_s)
 
 
 class FakePublisher:

@@ -1,7 +1,7 @@
-"""Live state that all processes share: closer leases, cached values, the call directory, hints out.
+"""Live state that all processes share: closers, cached values, the call directory, hints out.
 
-Everything here may be lost without harm: leases and entries end by themselves, messages are for
-whoever listens now.
+Everything here may be lost without harm: leases and entries end by themselves, schedules are kept
+elsewhere, messages are for whoever listens now.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from agent_sidecar.domain.availability import Hold, Schedule, Seen, Step
 from agent_sidecar.domain.types import CallId, TransferId
 from agent_sidecar.errors import StoreUnavailable
 
@@ -26,15 +27,51 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-# Both are atomic on the server. A repeated lease by the same holder prolongs it, so that one whose
-# answer was lost can simply be asked for again.
+# All are atomic on the server. A lease is "STEP TRANSFER_ID". Asked for again by its holder it is
+# prolonged, so that one whose answer was lost can simply be asked for again; not while he wraps up:
+# then this transfer is over, and a prolonging that was on its way must not bring it back.
 LEASE = """
-if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
-if redis.call('GET', KEYS[1]) == ARGV[1] then
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
-  return 1
+local held = redis.call('GET', KEYS[1])
+local step = ARGV[3]
+if held then
+  local held_step, holder = string.match(held, '^(%S+) (.+)$')
+  if holder ~= ARGV[1] or held_step == 'wrapping_up' then return 0 end
+  if step == '' then step = held_step end
+elseif step == '' then
+  step = 'leased'
 end
-return 0
+redis.call('SET', KEYS[1], step .. ' ' .. ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+# Whoever has talked wraps up; whoever wraps up goes on with that, however often he is released.
+RELEASE = """
+local held = redis.call('GET', KEYS[1])
+if not held then return 0 end
+local step, holder = string.match(held, '^(%S+) (.+)$')
+if holder ~= ARGV[1] or step == 'wrapping_up' then return 0 end
+if (step == 'on_call' or ARGV[2] == 'on_call') and tonumber(ARGV[3]) > 0 then
+  redis.call('SET', KEYS[1], 'wrapping_up ' .. ARGV[1], 'PX', ARGV[3])
+else
+  redis.call('DEL', KEYS[1])
+end
+return 1
+"""
+# for each closer his lease, how long it lasts, and his schedule
+SEEN = """
+local seen = {}
+for i = 1, #KEYS, 2 do
+  local schedule = redis.call('HGET', KEYS[i + 1], 'schedule')
+  seen[#seen + 1] = {redis.call('GET', KEYS[i]), redis.call('PTTL', KEYS[i]), schedule}
+end
+return seen
+"""
+# a schedule that was read before a change must not replace the one that was read after it
+TELL = """
+local known = redis.call('HGET', KEYS[1], 'revision')
+if known and tonumber(known) > tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'revision', ARGV[1], 'schedule', ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 1
 """
 DELETE_IF_MINE = """
 local deleted = 0
@@ -61,6 +98,9 @@ class RedisLive:
         self._redis = redis
         self._address = address
         self._lease = redis.register_script(LEASE)
+        self._release = redis.register_script(RELEASE)
+        self._seen = redis.register_script(SEEN)
+        self._tell = redis.register_script(TELL)
         self._delete_if_mine = redis.register_script(DELETE_IF_MINE)
         self._waiting: deque[tuple[str, bytes]] = deque(maxlen=_WAITING)
         self._arrived = asyncio.Event()
@@ -93,21 +133,48 @@ class RedisLive:
         """Really ask the server. Raises `StoreUnavailable`."""
         await self._ask(self._redis.ping())
 
-    # --- leases ---
+    # --- closers ---
 
-    async def lease(self, name: str, transfer_id: TransferId, ttl_s: float) -> bool:
-        """Take or prolong the lease; False when somebody else has it. Raises `StoreUnavailable`."""
-        taken = self._lease(keys=[_key("lease", name)], args=[transfer_id, _ms(ttl_s)])
-        return bool(await self._ask(taken))
+    async def lease(
+        self, name: str, transfer_id: TransferId, ttl_s: float, step: Step | None = None
+    ) -> bool:
+        """Take or prolong the lease, at that step (None: as it is); False: it is not to be had.
 
-    async def release(self, name: str, transfer_id: TransferId) -> None:
-        """End the lease if this transfer still holds it. Raises `StoreUnavailable`."""
-        await self._ask(self._delete_if_mine(keys=[_key("lease", name)], args=[transfer_id]))
+        Raises `StoreUnavailable`.
+        """
+        args: list[str | int] = [transfer_id, _ms(ttl_s), step or ""]
+        return bool(await self._ask(self._lease(keys=[_key("lease", name)], args=args)))
 
-    async def holder(self, name: str) -> TransferId | None:
-        """Return who has the lease. Raises `StoreUnavailable`."""
-        held = await self._read(_key("lease", name))
-        return None if held is None else TransferId(held.decode())
+    async def release(
+        self,
+        name: str,
+        transfer_id: TransferId,
+        *,
+        step: Step | None = None,
+        wrap_up_s: float = 0.0,
+    ) -> None:
+        """End the lease if this transfer still holds it; after a talk, once he has wrapped up.
+
+        `step` is what the holder knows, should it not have been told. Raises `StoreUnavailable`.
+        """
+        args: list[str | int] = [transfer_id, step or "", round(wrap_up_s * 1000)]
+        await self._ask(self._release(keys=[_key("lease", name)], args=args))
+
+    async def seen(self, names: Sequence[str]) -> Sequence[Seen]:
+        """Return what is known of each closer, at one moment. Raises `StoreUnavailable`."""
+        keys = [key for name in names for key in (_key("lease", name), _key("schedule", name))]
+        rows = await self._ask(self._seen(keys=keys, args=[]))
+        return [Seen(hold=_hold(held, left), schedule=_schedule(kept)) for held, left, kept in rows]
+
+    async def tell(self, schedule: Schedule, ttl_s: float) -> None:
+        """Let all processes know it, unless they know a newer one. Raises `StoreUnavailable`."""
+        args: list[bytes | int] = [
+            schedule.revision,
+            msgspec.json.encode(schedule),
+            _ms(ttl_s),
+        ]
+        key = _key("schedule", schedule.closer.name)
+        await self._ask(self._tell(keys=[key], args=args))
 
     # --- cached values ---
 
@@ -197,6 +264,30 @@ class RedisLive:
             f"redis at {self._address}: {reason}; see that the server runs and that"
             " SIDECAR_REDIS_URL names it"
         )
+
+
+def _hold(held: bytes | None, left_ms: int) -> Hold | None:
+    if held is None:
+        return None
+    step, _, transfer_id = held.decode().partition(" ")
+    if not transfer_id:
+        # of a version of ours that told no steps
+        step, transfer_id = "leased", step
+    return Hold(
+        transfer_id=TransferId(transfer_id),
+        step=cast(Step, step),
+        left_s=max(0, left_ms) / 1000,
+    )
+
+
+def _schedule(kept: bytes | None) -> Schedule | None:
+    if kept is None:
+        return None
+    try:
+        return msgspec.json.decode(kept, type=Schedule)
+    except msgspec.DecodeError:
+        # of another version of ours; the store has it
+        return None
 
 
 def _key(kind: str, name: str) -> str:

@@ -1,168 +1,207 @@
-"""Who may take over, when, and whether he is free: stored hours and shared leases, put together."""
+"""Who may take over, when, and whether he is free: stored schedules and shared leases, together."""
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
 import structlog
 
-from agent_sidecar.domain.availability import is_within_hours
+from agent_sidecar.domain.availability import Override, Schedule, Standing, Step
 from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.playbook_check import schedule_mistakes
 from agent_sidecar.domain.types import TransferId
 from agent_sidecar.errors import PlaybookInvalid, StoreUnavailable
+from agent_sidecar.live.standings import SharedState, Standings, now_s
 
 log = structlog.get_logger()
 
 # A held lease is prolonged until then: nobody talks that long, but a forgotten one must end.
 _LONGEST_LEASE_S = 4 * 3600.0
+# after a lease could not be prolonged, or a step not be told
+_RETRY_S = 1.0
 
 
 class ScheduleStore(Protocol):
-    """Where hours are kept."""
+    """Where schedules are kept; a change returns the new one, None: there is no such closer."""
 
     async def load(self, closers: Sequence[Closer]) -> None: ...
 
-    async def schedule(self, name: str) -> Closer | None: ...
+    async def schedule(self, name: str) -> Schedule | None: ...
 
-    async def set_schedule(self, closer: Closer) -> None: ...
+    async def set_schedule(self, closer: Closer) -> Schedule | None: ...
+
+    async def add_override(self, name: str, override: Override) -> Schedule | None: ...
+
+    async def remove_override(self, name: str, override_id: str) -> Schedule | None: ...
+
+    async def end_absence(self, name: str, at: datetime) -> Schedule | None: ...
 
 
-class LeaseStore(Protocol):
-    """Where leases are kept; asking again for one's own prolongs it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """A lease that this process holds, since when (loop time), and how far the transfer is."""
 
-    async def lease(self, name: str, transfer_id: TransferId, ttl_s: float) -> bool: ...
-
-    async def release(self, name: str, transfer_id: TransferId) -> None: ...
-
-    async def holder(self, name: str) -> TransferId | None: ...
+    transfer_id: TransferId
+    since_s: float
+    step: Step = "leased"
 
 
 class ScheduledClosers:
     """`ports.Closers`; while `run` runs, the leases that this process holds do not expire.
 
     So a lease can be short: when the process dies, the closer is free again after `lease_s`.
-    Without `run` it lasts for hours, lest a closer's phone rings while he talks.
+    Without `run` it lasts for hours, lest a closer's phone rings while he talks. After a talk he
+    has `wrap_up_s` for himself.
     """
 
     def __init__(
         self,
         schedules: ScheduleStore,
-        leases: LeaseStore,
+        shared: SharedState,
         *,
         lease_s: float = 60.0,
-        cache_s: float = 1.0,
+        wrap_up_s: float = 0.0,
     ) -> None:
         self._schedules = schedules
-        self._leases = leases
+        self._shared = shared
         self._lease_s = lease_s
-        self._cache_s = cache_s
-        # name -> what was read, and when (loop time)
-        self._cache: dict[str, tuple[Closer | None, float]] = {}
-        # name -> who has him here, and since when
-        self._held: dict[str, tuple[TransferId, float]] = {}
+        self._wrap_up_s = wrap_up_s
+        self._standings = Standings(schedules.schedule, shared)
+        # name -> who has him here
+        self._held: dict[str, _Held] = {}
+        self._noted = asyncio.Event()
         self._prolonging = False
 
     async def run(self) -> None:
-        """Prolong the leases that are held here, until cancelled."""
+        """Prolong the leases that are held here, and keep what is known fresh, until cancelled."""
         self._prolonging = True
         try:
-            while True:
-                await asyncio.sleep(self._lease_s / 3)
-                await self._prolong_all()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._standings.run(), name="standings")
+                tasks.create_task(self._prolong_for_ever(), name="prolong")
         finally:
             self._prolonging = False
 
+    # --- schedules ---
+
     async def load(self, closers: Sequence[Closer]) -> None:
         await self._schedules.load(closers)
-        self._cache.clear()
-
-    async def schedule(self, name: str) -> Closer | None:
-        cached = self._cache.get(name)
-        if cached is not None and _now() - cached[1] < self._cache_s:
-            return cached[0]
-        asked_at = _now()
-        try:
-            closer = await self._schedules.schedule(name)
-        except StoreUnavailable:
-            if cached is None:
-                raise
-            # hours change rarely: the last known ones are better than no transfer
-            log.warning("closer_hours_stale", closer=name, age_s=round(asked_at - cached[1]))
-            return cached[0]
-        self._cache[name] = (closer, asked_at)
-        return closer
+        for closer in closers:
+            self._standings.changed(closer.name)
 
     async def set_schedule(self, closer: Closer) -> None:
         """Store hours. Raises `PlaybookInvalid` when they make no sense."""
         mistakes = [mistake.text for mistake in schedule_mistakes(closer)]
         if mistakes:
             raise PlaybookInvalid("; ".join(mistakes))
-        await self._schedules.set_schedule(closer)
-        self._cache.pop(closer.name, None)
+        await self._tell(await self._schedules.set_schedule(closer))
+
+    async def add_override(self, name: str, override: Override) -> bool:
+        return await self._tell(await self._schedules.add_override(name, override))
+
+    async def remove_override(self, name: str, override_id: str) -> bool:
+        return await self._tell(await self._schedules.remove_override(name, override_id))
+
+    async def end_absence(self, name: str, at: datetime) -> bool:
+        return await self._tell(await self._schedules.end_absence(name, at))
+
+    # --- who has him ---
+
+    async def standing(self, name: str, at: datetime) -> Standing | None:
+        known = await self._standings.look_up(name)
+        if known.schedule is None:
+            return None
+        return Standing(schedule=known.schedule, hold=known.hold, at=at)
 
     async def is_available(self, name: str, at: datetime) -> bool:
-        closer = await self.schedule(name)
-        if closer is None:
-            return False
+        standing = await self.standing(name, at)
         try:
-            within = is_within_hours(closer, at)
+            return standing is not None and standing.is_available
         except ValueError as exc:
             raise StoreUnavailable(f"the stored hours of {name} are wrong: {exc}") from exc
-        return within and await self.holder(name) is None
+
+    async def holder(self, name: str) -> TransferId | None:
+        hold = (await self._standings.look_up(name)).hold
+        return None if hold is None else hold.transfer_id
 
     async def lease(self, name: str, transfer_id: TransferId) -> bool:
         ttl_s = self._lease_s if self._prolonging else _LONGEST_LEASE_S
-        taken = await self._leases.lease(name, transfer_id, ttl_s)
-        if taken:
-            self._held[name] = (transfer_id, _now())
+        taken = await self._shared.lease(name, transfer_id, ttl_s)
+        if taken and not self._is_held(name, transfer_id):
+            self._held[name] = _Held(transfer_id=transfer_id, since_s=now_s())
+        self._standings.changed(name)
         return taken
+
+    def note(self, name: str, transfer_id: TransferId, step: Step) -> None:
+        """Say how far the transfer is; told to everybody by `run`, soon."""
+        if self._is_held(name, transfer_id):
+            self._held[name] = replace(self._held[name], step=step)
+            self._noted.set()
 
     async def release(self, name: str, transfer_id: TransferId) -> None:
         # first: a lease that cannot be released now is at least not prolonged
-        if self._is_held(name, transfer_id):
-            del self._held[name]
-        await self._leases.release(name, transfer_id)
+        step = self._held.pop(name).step if self._is_held(name, transfer_id) else None
+        await self._free(name, transfer_id, step)
 
-    async def holder(self, name: str) -> TransferId | None:
-        return await self._leases.holder(name)
+    async def _tell(self, schedule: Schedule | None) -> bool:
+        if schedule is not None:
+            await self._standings.tell(schedule)
+        return schedule is not None
 
-    async def _prolong_all(self) -> None:
-        for name, (transfer_id, since) in list(self._held.items()):
-            if _now() - since < _LONGEST_LEASE_S:
-                await self._prolong(name, transfer_id)
+    async def _free(self, name: str, transfer_id: TransferId, step: Step | None) -> None:
+        await self._shared.release(name, transfer_id, step=step, wrap_up_s=self._wrap_up_s)
+        self._standings.changed(name)
+
+    async def _prolong_for_ever(self) -> None:
+        all_well = True
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._lease_s / 3 if all_well else _RETRY_S):
+                    await self._noted.wait()
+            self._noted.clear()
+            all_well = await self._prolong_all(log_failure=all_well)
+
+    async def _prolong_all(self, *, log_failure: bool) -> bool:
+        """Return whether the store answered."""
+        for name, held in list(self._held.items()):
+            if now_s() - held.since_s >= _LONGEST_LEASE_S:
+                del self._held[name]
+                log.error(
+                    "lease_forgotten",
+                    closer=name,
+                    transfer_id=held.transfer_id,
+                    todo=f"no end of this transfer was seen; {name} is free again in a minute",
+                )
                 continue
-            del self._held[name]
-            log.error(
-                "lease_forgotten",
-                closer=name,
-                transfer_id=transfer_id,
-                todo=f"no end of this transfer was seen; {name} is free again in a minute",
-            )
+            try:
+                await self._prolong(name, held)
+            except StoreUnavailable as exc:
+                if log_failure:
+                    log.warning("lease_not_prolonged", closer=name, error=str(exc))
+                return False
+        return True
 
-    async def _prolong(self, name: str, transfer_id: TransferId) -> None:
-        try:
-            if await self._leases.lease(name, transfer_id, self._lease_s):
-                if not self._is_held(name, transfer_id):
-                    # it was released while we asked
-                    await self._leases.release(name, transfer_id)
-                return
-        except StoreUnavailable as exc:
-            log.warning("lease_not_prolonged", closer=name, error=str(exc))
-            return
-        if self._is_held(name, transfer_id):
-            del self._held[name]
-        log.error(
-            "lease_lost",
-            closer=name,
-            transfer_id=transfer_id,
-            todo=f"the lease store was away too long and another call took {name}; see its log",
-        )
+    async def _prolong(self, name: str, held: _Held) -> None:
+        # `leased` is what it is without a word; a transfer taken up after a restart may be further
+        step = None if held.step == "leased" else held.step
+        taken = await self._shared.lease(name, held.transfer_id, self._lease_s, step)
+        self._standings.changed(name)
+        if self._is_held(name, held.transfer_id):
+            if not taken:
+                del self._held[name]
+                log.error(
+                    "lease_lost",
+                    closer=name,
+                    transfer_id=held.transfer_id,
+                    todo=f"the lease store was away too long and another call took {name};"
+                    " see its log",
+                )
+        elif taken:
+            # it was released while we asked
+            await self._free(name, held.transfer_id, held.step)
 
     def _is_held(self, name: str, transfer_id: TransferId) -> bool:
-        return name in self._held and self._held[name][0] == transfer_id
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+        return name in self._held and self._held[name].transfer_id == transfer_id

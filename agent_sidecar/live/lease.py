@@ -4,6 +4,7 @@ import asyncio
 
 import structlog
 
+from agent_sidecar.domain.availability import Step
 from agent_sidecar.domain.types import TransferId
 from agent_sidecar.errors import StoreUnavailable
 from agent_sidecar.live.closer_leg import AttemptOver
@@ -56,6 +57,10 @@ class Lease:
             raise AttemptOver(
                 "failed", f"{self._closer} was given to another call while the sidecar was away"
             )
+
+    def note(self, step: Step) -> None:
+        """Say what he does now; nobody waits until it is known."""
+        self._closers.note(self._closer, self._transfer_id, step)
 
     async def release(self) -> None:
         """Give him free; tried until the store answers."""

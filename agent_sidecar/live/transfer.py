@@ -105,6 +105,7 @@ class Transfer:
         if is_proof and not self._bridged:
             # at once, and also when the attempt is over: events may come late and reversed
             self._bridged = True
+            self._lease.note("on_call")
             self._tell("bridged", at=event.at)
         expected = not self._is_over and (is_proof or self._leg.owns(event))
         if expected:
@@ -198,6 +199,7 @@ class Transfer:
     async def _ring(self, command_id: CommandId, prospect: LegId, number: str, caller: str) -> None:
         why = ""
         self._leg.is_up = None
+        self._lease.note("ringing")
         try:
             dialed = await self._control.dial(
                 Dial(

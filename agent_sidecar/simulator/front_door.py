@@ -79,6 +79,11 @@ class _ImportedAll(Struct):
     imported: int
 
 
+class _Refusal(Struct):
+    message: str
+    what_to_do: str = ""
+
+
 class FrontDoor:
     """A client of one running service; open it with `async with`."""
 
@@ -139,6 +144,13 @@ class FrontDoor:
         raw = await self._ask("GET", "/v1/stores")
         return self._read(raw, _Stores, "the stores").stores
 
+    async def availability(
+        self, method: str = "GET", path: str = "", body: Mapping[str, object] | None = None
+    ) -> dict[str, Any]:
+        """Show the closers, or change what is at a path below; return what is so now."""
+        raw = await self._ask(method, f"/v1/availability{path}", body)
+        return self._read(raw, dict[str, Any], "the availability")
+
     async def take_in(self, call: RecordedCall, strategies: Collection[str] = ()) -> bool:
         """Import a finished call; False when the service knew it already."""
         body = {"call": call, "strategies": sorted(strategies)}
@@ -171,7 +183,7 @@ class FrontDoor:
         status, answer = await self._request(
             method, self.base_url + path, data=data, headers=headers, answer_s=answer_s
         )
-        said = f"{method} {path}: {status} {answer[:_EXCERPT].decode(errors='replace')}"
+        said = f"{method} {path}: {status} {_complaint(answer)}"
         if status == 404:
             raise CallUnknown(said)
         if status in (401, 403):
@@ -207,3 +219,12 @@ class FrontDoor:
             return msgspec.json.decode(raw, type=shape)
         except msgspec.DecodeError as exc:
             raise ServiceRefused(f"{self.base_url}: the answer to {what} is odd: {exc}") from exc
+
+
+def _complaint(answer: bytes) -> str:
+    """Return what a refusal says to people."""
+    try:
+        refusal = msgspec.json.decode(answer, type=_Refusal)
+    except msgspec.DecodeError:
+        return answer[:_EXCERPT].decode(errors="replace")
+    return "; ".join(said for said in (refusal.message, refusal.what_to_do) if said)

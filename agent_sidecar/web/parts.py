@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from agent_sidecar.domain.availability import Override, Standing
 from agent_sidecar.domain.events import CallEvent
 from agent_sidecar.domain.media import (
     MediaFrame,
@@ -16,6 +17,7 @@ from agent_sidecar.domain.media import (
     StreamStart,
     StreamStop,
 )
+from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.record import FinalStatus
 from agent_sidecar.domain.recorded import RecordedCall
 from agent_sidecar.domain.types import CallId, LegId
@@ -26,7 +28,7 @@ from agent_sidecar.live.requests import (
     Suggestion,
     SuggestRequest,
 )
-from agent_sidecar.ports import Clock, Closers, Leads, ReceivedWebhook, TelephonyEvent
+from agent_sidecar.ports import Clock, Leads, ReceivedWebhook, TelephonyEvent
 
 Message = Mapping[str, object]
 Frame = StreamStart | MediaFrame | StreamStop | StreamError | StreamDigit | StreamNotice
@@ -174,6 +176,33 @@ class Limits:
     stop_s: float = 5.0
 
 
+class Schedules(Protocol):
+    """The closers: when they work, what they do now, and how people change that."""
+
+    async def set_schedule(self, closer: Closer) -> None:
+        """Replace his number, zone and weekly hours; overrides stay."""
+        ...
+
+    async def add_override(self, name: str, override: Override) -> bool:
+        """Store it as the newest; False: there is no such closer."""
+        ...
+
+    async def remove_override(self, name: str, override_id: str) -> bool:
+        """Take it back; False: he has none of that id."""
+        ...
+
+    async def end_absence(self, name: str, at: datetime) -> bool:
+        """End every override that keeps him off at this moment; False: no such closer."""
+        ...
+
+    async def standing(self, name: str, at: datetime) -> Standing | None:
+        """Return his schedule and what he does; None: no such closer. Raises `StoreUnavailable`.
+
+        At most a second old, over all processes.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontDoorParts:
     """What the front door needs; nothing of it is global."""
@@ -182,7 +211,7 @@ class FrontDoorParts:
     hub: Hub
     desk: Desk
     leads: Leads
-    closers: Closers
+    closers: Schedules
     # as the playbook names them
     closer_names: tuple[str, ...]
     stores: Callable[[], Awaitable[Sequence[Message]]]

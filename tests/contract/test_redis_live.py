@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from datetime import time as day_time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from agent_sidecar.adapters.redis_live import RedisLive
+from agent_sidecar.domain.availability import Hold, Override, Schedule, Seen
+from agent_sidecar.domain.playbook import Closer, Window
 from agent_sidecar.domain.types import CallId, TransferId
 from agent_sidecar.embedded.wheels import wheel_folder
 from agent_sidecar.errors import StoreUnavailable
@@ -89,6 +92,16 @@ def name() -> str:
     return f"Kevin {uuid.uuid4()}"
 
 
+async def hold(live: RedisLive, name: str) -> Hold | None:
+    [seen] = await live.seen([name])
+    return seen.hold
+
+
+async def holder(live: RedisLive, name: str) -> TransferId | None:
+    held = await hold(live, name)
+    return None if held is None else held.transfer_id
+
+
 class TestLeases:
     async def test_one_of_many_gets_him(self, live, name):
         tried = [live.lease(name, TransferId(f"transfer-{n}"), 60) for n in range(50)]
@@ -98,29 +111,139 @@ class TestLeases:
         other = await RedisLive.open(url)
         assert await live.lease(name, ONE, 60)
         assert not await other.lease(name, TWO, 60)
-        assert await other.holder(name) == ONE
+        assert await holder(other, name) == ONE
         await other.aclose()
 
     async def test_only_its_holder_ends_a_lease(self, live, name):
         await live.lease(name, ONE, 60)
         await live.release(name, TWO)
-        assert await live.holder(name) == ONE
+        assert await holder(live, name) == ONE
         await live.release(name, ONE)
         await live.release(name, ONE)
-        assert await live.holder(name) is None
+        assert await holder(live, name) is None
         assert await live.lease(name, TWO, 60)
 
     async def test_it_ends_by_itself(self, live, name):
         await live.lease(name, ONE, 0.05)
         await asyncio.sleep(0.15)
-        assert await live.holder(name) is None
+        assert await holder(live, name) is None
         assert await live.lease(name, TWO, 60)
 
     async def test_the_same_transfer_prolongs_it(self, live, name):
         await live.lease(name, ONE, 0.1)
         assert await live.lease(name, ONE, 60)
         await asyncio.sleep(0.2)
-        assert await live.holder(name) == ONE
+        assert await holder(live, name) == ONE
+
+    async def test_everybody_sees_who_has_him_how_far_he_is_and_for_how_long(self, live, name):
+        assert await live.seen([name]) == [Seen(hold=None, schedule=None)]
+        await live.lease(name, ONE, 60)
+        held = await hold(live, name)
+        assert held is not None
+        assert (held.transfer_id, held.step) == (ONE, "leased")
+        assert held.left_s == pytest.approx(60.0, abs=1.0)
+        assert await live.lease(name, ONE, 60, "ringing")
+        # whoever only prolongs it leaves the step as it is
+        assert await live.lease(name, ONE, 90)
+        held = await hold(live, name)
+        assert held is not None
+        assert held.step == "ringing"
+        assert held.left_s == pytest.approx(90.0, abs=1.0)
+        assert not await live.lease(name, TWO, 60, "on_call")
+        [nobody, he] = await live.seen(["nobody", name])
+        assert (nobody.hold, he.hold is None) == (None, False)
+
+    async def test_after_a_talk_he_wraps_up_once(self, live, name):
+        await live.lease(name, ONE, 60, "on_call")
+        await live.release(name, TWO, wrap_up_s=0.3)
+        await live.release(name, ONE, wrap_up_s=0.3)
+        held = await hold(live, name)
+        assert held is not None
+        assert (held.transfer_id, held.step) == (ONE, "wrapping_up")
+        assert not await live.lease(name, TWO, 60)
+        # neither a second release nor a prolonging that comes late makes it longer
+        await asyncio.sleep(0.2)
+        await live.release(name, ONE, step="on_call", wrap_up_s=0.3)
+        assert not await live.lease(name, ONE, 60, "on_call")
+        await asyncio.sleep(0.15)
+        assert await live.lease(name, TWO, 60)
+
+    async def test_he_wraps_up_nothing_without_a_talk_or_time_for_it(self, live, name):
+        await live.lease(name, ONE, 60, "ringing")
+        await live.release(name, ONE, wrap_up_s=60)
+        assert await hold(live, name) is None
+        await live.lease(name, ONE, 60, "on_call")
+        await live.release(name, ONE)
+        assert await hold(live, name) is None
+        # a talk that only its own process knows of
+        await live.lease(name, ONE, 60)
+        await live.release(name, ONE, step="on_call", wrap_up_s=60)
+        held = await hold(live, name)
+        assert held is not None
+        assert held.step == "wrapping_up"
+
+    async def test_a_lease_of_a_version_without_steps_is_somebody_s(self, live, url, name):
+        redis = Redis.from_url(url)
+        await redis.set(f"agent_sidecar:lease:{name}", "old:t1", px=60_000)
+        await redis.aclose()
+        assert await holder(live, name) == "old:t1"
+        assert not await live.lease(name, ONE, 60)
+        await live.release(name, ONE)
+        assert await holder(live, name) == "old:t1"
+
+
+class TestSchedules:
+    async def test_a_schedule_comes_back_as_it_was_for_as_long_as_it_was_told(self, live, name):
+        schedule = schedule_of(name, revision=3)
+        await live.tell(schedule, 0.2)
+        assert await live.seen([name]) == [Seen(hold=None, schedule=schedule)]
+        await asyncio.sleep(0.3)
+        assert await live.seen([name]) == [Seen(hold=None, schedule=None)]
+
+    async def test_an_older_one_never_replaces_a_newer_one(self, live, name):
+        new = schedule_of(name, revision=10)
+        await live.tell(new, 60)
+        await live.tell(schedule_of(name, revision=9, timezone="UTC"), 60)
+        [seen] = await live.seen([name])
+        assert seen.schedule == new
+        same = schedule_of(name, revision=10, timezone="UTC")
+        await live.tell(same, 60)
+        [seen] = await live.seen([name])
+        assert seen.schedule == same
+
+    async def test_one_of_another_version_of_ours_counts_as_none(self, live, url, name):
+        redis = Redis.from_url(url)
+        await redis.hset(f"agent_sidecar:schedule:{name}", "schedule", '{"hours": 3}')
+        await redis.aclose()
+        [seen] = await live.seen([name])
+        assert seen.schedule is None
+
+
+def schedule_of(name: str, *, revision: int, timezone: str = "Asia/Kolkata") -> Schedule:
+    start = datetime(2026, 12, 24, 11, 30, tzinfo=UTC)
+    return Schedule(
+        closer=Closer(
+            name=name,
+            timezone=timezone,
+            hours=(Window(day_of_week=0, start=day_time(22), end=day_time(2, 30)),),
+        ),
+        overrides=(
+            Override(
+                override_id=str(uuid.uuid4()),
+                start_at=start,
+                end_at=None,
+                is_available=False,
+                reason="“away”",
+            ),
+            Override(
+                override_id=str(uuid.uuid4()),
+                start_at=start,
+                end_at=start.replace(day=25),
+                is_available=True,
+            ),
+        ),
+        revision=revision,
+    )
 
 
 class TestValues:
@@ -217,7 +340,7 @@ class TestTrouble:
         await live.ping()
         server.tell(signal.SIGSTOP)
         began = time.monotonic()
-        asked = [live.lease(name, ONE, 60), live.holder(name), live.put(name, b"", 1)]
+        asked = [live.lease(name, ONE, 60), live.seen([name]), live.put(name, b"", 1)]
         answers = await asyncio.gather(*asked, return_exceptions=True)
         assert time.monotonic() - began < 1.5
         assert all(isinstance(answer, StoreUnavailable) for answer in answers)
@@ -232,7 +355,7 @@ class TestTrouble:
         assert await live.lease(name, ONE, 60)
         server.stop()
         with pytest.raises(StoreUnavailable):
-            await live.holder(name)
+            await holder(live, name)
         server.start()
         # scripts are gone with the server; they are sent again
         assert await live.lease(name, TWO, 60)

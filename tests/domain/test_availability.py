@@ -1,13 +1,26 @@
+"""When a closer works, against a reference that counts minutes on the clock on his wall."""
+
+from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_sidecar.domain.availability import is_within_hours
+from agent_sidecar.domain.availability import (
+    Hold,
+    Override,
+    Schedule,
+    Standing,
+    is_within_hours,
+    is_working,
+    next_change,
+    works_from,
+)
 from agent_sidecar.domain.playbook import Closer, Window
 from agent_sidecar.domain.playbook_check import schedule_mistakes
+from agent_sidecar.domain.types import TransferId
 
 NEW_YORK = ZoneInfo("America/New_York")
 # a Monday
@@ -121,8 +134,172 @@ def test_good_hours_have_no_mistakes():
     assert not list(schedule_mistakes(kevin((0, "22:00", "02:00"))))
 
 
+# --- overrides and what is next -------------------------------------------------------------------
+
+NOON = datetime(2026, 3, 2, 17, tzinfo=UTC)
+AN_HOUR, A_DAY = timedelta(hours=1), timedelta(days=1)
+OFFICE = kevin(*((day, "09:00", "17:00") for day in range(1, 6)))
+
+
+def override(
+    start: timedelta, end: timedelta | None, *, on: bool = False, at: datetime = NOON
+) -> Override:
+    return Override(
+        override_id=f"{start}-{end}-{on}",
+        start_at=at + start,
+        end_at=None if end is None else at + end,
+        is_available=on,
+    )
+
+
+def of(*overrides: Override, closer: Closer = OFFICE) -> Schedule:
+    return Schedule(closer=closer, overrides=overrides)
+
+
+def test_an_override_holds_from_its_start_until_before_its_end():
+    off = of(override(AN_HOUR, 2 * AN_HOUR))
+    working = [is_working(off, NOON + AN_HOUR * hours) for hours in (0.99, 1, 1.99, 2)]
+    assert working == [True, False, False, True]
+
+
+def test_he_can_be_on_although_it_is_not_his_hour():
+    evening = of(override(6 * AN_HOUR, 8 * AN_HOUR, on=True))
+    working = [is_working(evening, NOON + AN_HOUR * hours) for hours in (5, 6, 7, 8)]
+    assert working == [False, True, True, False]
+
+
+def test_of_two_overrides_the_one_made_last_wins_however_wide():
+    today = override(-AN_HOUR, AN_HOUR, on=True)
+    away = override(timedelta(), None)
+    assert not is_working(of(away, today), NOON)
+    assert is_working(of(today, away), NOON)
+    assert not is_working(of(today, away), NOON + 2 * AN_HOUR)
+
+
+def test_the_next_change_of_hours_may_be_after_a_weekend():
+    assert next_change(of(), NOON) == NOON + 5 * AN_HOUR
+    friday_night = NOON + 4 * A_DAY + 6 * AN_HOUR
+    # the clock was changed meanwhile
+    assert works_from(of(), friday_night) == local(8, "09:00") == NOON + 7 * A_DAY - 4 * AN_HOUR
+    assert works_from(of(), NOON) == NOON
+
+
+def test_who_is_away_until_he_is_back_has_no_next_hour():
+    assert works_from(of(override(timedelta(), None)), NOON) is None
+    back_next_year = of(override(timedelta(), 400 * A_DAY), override(401 * A_DAY, 402 * A_DAY))
+    assert works_from(back_next_year, NOON) == NOON + 400 * A_DAY
+    always = of(closer=kevin())
+    assert next_change(always, NOON) is None
+    # so far away that no sum of times reaches it
+    far = Override(
+        override_id="far",
+        start_at=NOON,
+        end_at=datetime(9998, 1, 1, tzinfo=UTC),
+        is_available=False,
+    )
+    assert works_from(of(far), NOON) is None
+
+
+def test_a_window_begins_when_the_clock_jumps_into_it():
+    early = kevin((0, "02:30", "05:00"))
+    before = datetime(2026, 3, 8, 5, tzinfo=UTC)
+    # 02:30 is not on the clock that day
+    assert works_from(of(closer=early), before) == datetime(2026, 3, 8, 7, tzinfo=UTC)
+
+
+def test_a_window_that_the_clock_skips_comes_a_week_later():
+    skipped = kevin((0, "02:00", "03:00"))
+    monday_before = datetime(2026, 3, 2, 12, tzinfo=UTC)
+    assert works_from(of(closer=skipped), monday_before) == datetime(2026, 3, 15, 6, tzinfo=UTC)
+
+
+# --- what he does now -----------------------------------------------------------------------------
+
+
+def standing(*overrides: Override, at: datetime = NOON, hold: Hold | None = None) -> Standing:
+    return Standing(schedule=of(*overrides), hold=hold, at=at)
+
+
+def test_a_free_closer_within_his_hours_is_available():
+    free = standing()
+    assert (free.state, free.is_working, free.is_available) == ("free", True, True)
+    assert free.available_from == NOON
+
+
+def test_nobody_has_a_closer_who_is_off_and_still_he_is_not_available():
+    off = standing(at=NOON + 6 * AN_HOUR)
+    assert (off.state, off.is_working, off.is_available) == ("free", False, False)
+    assert off.available_from == NOON + 21 * AN_HOUR
+
+
+def test_away_is_an_override_that_says_so():
+    away = standing(override(timedelta(), 3 * AN_HOUR))
+    assert (away.state, away.is_available) == ("away", False)
+    assert away.available_from == NOON + 3 * AN_HOUR
+    on = standing(override(-AN_HOUR, AN_HOUR, on=True))
+    assert (on.state, on.is_available) == ("free", True)
+
+
+@pytest.mark.parametrize("step", ["leased", "ringing", "on_call"])
+def test_who_is_held_is_not_available_and_nobody_knows_until_when(step):
+    held = standing(hold=Hold(transfer_id=TransferId("t"), step=step, left_s=60.0))
+    assert (held.state, held.is_working, held.is_available) == (step, True, False)
+    assert held.available_from is None
+    assert standing(override(timedelta(), None), hold=held.hold).state == step
+
+
+def test_who_wraps_up_is_available_after_that_if_it_is_still_his_hour():
+    hold = Hold(transfer_id=TransferId("t"), step="wrapping_up", left_s=30.0)
+    assert standing(hold=hold).available_from == NOON + timedelta(seconds=30)
+    last_call = standing(hold=hold, at=NOON + 5 * AN_HOUR - timedelta(seconds=10))
+    assert last_call.available_from == NOON + 21 * AN_HOUR
+
+
+# --- against counting minutes ---------------------------------------------------------------------
+
+# a change of its clock, to look around; None: it has none
+CLOCK_CHANGES = {
+    "America/New_York": ("2026-03-08T07:00", "2026-11-01T06:00"),
+    "Europe/Berlin": ("2026-03-29T01:00", "2026-10-25T01:00"),
+    # by half an hour
+    "Australia/Lord_Howe": ("2026-04-04T15:00", "2026-10-03T15:30"),
+    # around midnight
+    "America/Havana": ("2026-03-08T05:00", "2026-11-01T05:00"),
+    # skipped a whole day
+    "Pacific/Apia": ("2011-12-30T10:00",),
+    "Asia/Kolkata": ("2026-03-08T07:00",),
+    "America/Phoenix": ("2026-03-08T09:00",),
+    "UTC": ("2026-03-08T00:00",),
+}
 times = st.times().map(lambda at: at.replace(second=0, microsecond=0))
 windows = st.builds(Window, day_of_week=st.integers(0, 6), start=times, end=times)
+whole_days = st.builds(
+    lambda day, start: Window(day_of_week=day, start=start, end=start), st.integers(0, 6), times
+)
+# on the Sunday, and at the hours, at which clocks are changed
+at_changes = st.builds(
+    Window,
+    day_of_week=st.sampled_from([0, 5, 6]),
+    start=st.builds(time, st.integers(0, 4), st.sampled_from([0, 15, 30, 45])),
+    end=st.builds(time, st.integers(0, 4), st.sampled_from([0, 15, 30, 45])),
+)
+all_hours = st.lists(windows | whole_days | at_changes, min_size=1, max_size=5)
+minutes = st.integers(-4 * 1440, 4 * 1440)
+
+
+@st.composite
+def moments(draw: st.DrawFn) -> tuple[str, datetime]:
+    """Draw a zone, and a whole minute of some year or near a change of its clock."""
+    zone = draw(st.sampled_from(sorted(CLOCK_CHANGES)))
+    change = draw(st.sampled_from(CLOCK_CHANGES[zone]))
+    near = datetime.fromisoformat(change).replace(tzinfo=UTC)
+    off = draw(st.integers(-600, 600) | minutes | st.integers(0, 10 * 365 * 1440))
+    return zone, near + timedelta(minutes=off)
+
+
+overrides = st.lists(
+    st.tuples(minutes, st.none() | st.integers(1, 5 * 1440), st.booleans()), max_size=4
+)
 
 
 def minutes_of_week(window: Window) -> set[int]:
@@ -134,13 +311,73 @@ def minutes_of_week(window: Window) -> set[int]:
     return {minute % 10080 for minute in range(start, end)}
 
 
-@given(
-    hours=st.lists(windows, min_size=1, max_size=5),
-    zone=st.sampled_from(["America/New_York", "Asia/Kolkata", "Pacific/Apia", "UTC"]),
-    at=st.integers(0, 10 * 365 * 1440).map(lambda m: MONDAY.astimezone(UTC) + timedelta(minutes=m)),
-)
-def test_it_agrees_with_counting_the_minutes_of_the_week(hours, zone, at):
+def by_the_minute(
+    zone: str, hours: list[Window], made: list[tuple[datetime, datetime, bool]]
+) -> Callable[[datetime], bool]:
+    """Return the reference; overrides in the order in which they were made."""
+    inside = set().union(*map(minutes_of_week, hours))
+    clock = ZoneInfo(zone)
+
+    def works(at: datetime) -> bool:
+        there = at.astimezone(clock)
+        answer = (there.isoweekday() % 7) * 1440 + there.hour * 60 + there.minute in inside
+        for start, end, on in made:
+            if start <= at < end:
+                answer = on
+        return answer
+
+    return works
+
+
+@given(hours=all_hours, moment=moments(), drawn=overrides)
+def test_it_agrees_with_counting_the_minutes_of_the_week(hours, moment, drawn):
+    zone, at = moment
+    works, schedule = both(zone, at, hours, drawn)
+    assert is_working(schedule, at) == works(at)
+    if not drawn:
+        assert is_within_hours(schedule.closer, at) == works(at)
+
+
+@settings(max_examples=60, deadline=None)
+@given(hours=all_hours, moment=moments(), drawn=overrides)
+def test_the_next_change_is_the_first_minute_that_differs(hours, moment, drawn):
+    zone, at = moment
+    works, schedule = both(zone, at, hours, drawn)
+    found = next_change(schedule, at)
+    last = at + timedelta(days=3)
+    differs = next(
+        (
+            minute
+            for n in range(1, 3 * 1440)
+            if works(minute := at + timedelta(minutes=n)) != works(at)
+        ),
+        None,
+    )
+    if differs is None:
+        assert found is None or found >= last
+    else:
+        assert found == differs
+    if found is not None:
+        assert works(found) != works(found - timedelta(minutes=1))
+        expected = at if works(at) else found
+        assert works_from(schedule, at) == expected
+
+
+def both(
+    zone: str,
+    at: datetime,
+    hours: list[Window],
+    drawn: list[tuple[int, int | None, bool]],
+) -> tuple[Callable[[datetime], bool], Schedule]:
+    """Return the reference and what is tested, of the same hours and overrides."""
+    made = []
+    stored: list[Override] = []
+    for number, (offset, length, on) in enumerate(drawn):
+        start = at + timedelta(minutes=offset)
+        end = None if length is None else start + timedelta(minutes=length)
+        made.append((start, end or datetime(9999, 1, 1, tzinfo=UTC), on))
+        stored.insert(
+            0, Override(override_id=f"{number}", start_at=start, end_at=end, is_available=on)
+        )
     closer = Closer(name="Kevin", timezone=zone, hours=tuple(hours))
-    there = at.astimezone(ZoneInfo(zone))
-    minute = (there.isoweekday() % 7) * 1440 + there.hour * 60 + there.minute
-    assert is_within_hours(closer, at) == any(minute in minutes_of_week(w) for w in hours)
+    return by_the_minute(zone, hours, made), Schedule(closer=closer, overrides=tuple(stored))

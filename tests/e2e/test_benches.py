@@ -57,3 +57,11 @@ def test_the_journal_is_measured_alone_and_busy() -> None:
     said = run("journal.py")
     assert {row["what"] for row in said["rows"]} == {"alone", "one", "lines", "busy", "records"}
     assert all(row["p99_ms"] >= row["p50_ms"] > 0 for row in said["rows"])
+
+
+def test_checks_of_availability_are_measured_and_how_soon_others_know() -> None:
+    said = run("availability.py", "--checks", "500", "--changes", "4")
+    assert 0 < said["warm_p50_us"] <= said["warm_p99_us"]
+    assert 0 < said["copy_p50_ms"] <= said["cold_p99_ms"]
+    assert said["first_p50_ms"] > 0
+    assert 0 < said["known_p50_ms"] <= said["known_p99_ms"] <= said["known_max_ms"]

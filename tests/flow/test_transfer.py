@@ -21,7 +21,7 @@ from agent_sidecar.errors import (
 )
 from agent_sidecar.live.live_call import LATE_S, LiveCall
 from tests.domain.playbooks import VIDEO
-from tests.fakes import FakeCallControl
+from tests.fakes import FakeCallControl, FakeClosers
 from tests.flow.shell import CLOSER, KEVIN, OURS, PROSPECT, Shell, client_state, running
 
 AN_HOUR_S = 3600.0
@@ -156,6 +156,34 @@ async def test_a_closer_who_accepts_is_bridged_and_released_when_he_leaves():
         assert record.transfers == (attempt,)
         assert record.outcome.final_status == "hot_transfer"
         assert record.closer_available
+
+
+async def test_everybody_is_told_what_the_closer_does():
+    shell = Shell()
+    shell.closers = FakeClosers([KEVIN], wrap_up_s=30.0)
+    async with a_scene(shell) as scene:
+
+        async def state() -> str:
+            standing = await shell.closers.standing("Kevin", shell.clock.now())
+            assert standing is not None
+            return standing.state
+
+        assert await state() in ("free", "leased")
+        await scene.answer()
+        assert await state() == "ringing"
+        await scene.press("1")
+        assert await state() == "ringing"
+        await scene.sent("bridge")
+        await scene.shell.tell("bridged", PROSPECT)
+        assert await state() == "on_call"
+        await asyncio.sleep(60)
+        await scene.kevin("hangup", cause="normal_clearing", source="callee")
+        await scene.ended()
+        await asyncio.sleep(28)
+        assert await state() == "wrapping_up"
+        assert not await shell.closers.lease("Kevin", TransferId("another:t1"))
+        await asyncio.sleep(2)
+        assert await state() == "free"
 
 
 async def test_what_is_dialled_briefed_and_bridged_is_right():

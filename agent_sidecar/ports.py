@@ -282,6 +282,10 @@ class Closers(Protocol):
 
     async def holder(self, name: str) -> TransferId | None: ...
 
+    async def untended(self, name: str) -> TransferId | None:
+        """Return who holds him if his process has not said for a minute that it looks after it."""
+        ...
+
 
 # --- telephony ----------------------------------------------------------------------------------
 

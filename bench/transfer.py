@@ -179,6 +179,7 @@ async def _measure(rounds: int, candidates: int) -> Document:
             "SIDECAR_TELNYX_CONNECTION_ID": CONNECTION_ID,
             "SIDECAR_CLOSER_NUMBER": CLOSER_NUMBER,
             "SIDECAR_CALLER_NUMBER": OUR_NUMBER,
+            "SIDECAR_CLOSER_WRAP_UP_S": "0",
         }
         running = started_service(
             read_settings(data_dir=folder / "data"), environment, log_file=folder / "service.log"

@@ -575,6 +575,8 @@ class FakeClosers(Adversity):
         # the newest first
         self.overrides: dict[str, list[Override]] = {}
         self.leases: dict[str, TransferId] = {}
+        # whoever held leases is gone
+        self.is_untended = False
         self.steps: dict[str, Step] = {}
         self._wrap_up_s = wrap_up_s
         # name -> who has talked with him, and until when he wraps up (loop time)
@@ -646,6 +648,10 @@ class FakeClosers(Adversity):
         await self.strike()
         hold = self._hold(name)
         return None if hold is None else hold.transfer_id
+
+    async def untended(self, name: str) -> TransferId | None:
+        await self.strike()
+        return self.leases.get(name) if self.is_untended else None
 
     def _hold(self, name: str) -> Hold | None:
         if name in self.leases:

@@ -18,8 +18,8 @@ from agent_sidecar.live.standings import SharedState, Standings, now_s
 
 log = structlog.get_logger()
 
-# A held lease is prolonged until then: nobody talks that long, but a forgotten one must end.
-_LONGEST_LEASE_S = 4 * 3600.0
+# nobody talks that long: Telnyx ends a leg after four hours
+LONGEST_LEASE_S = 4 * 3600.0
 # after a lease could not be prolonged, or a step not be told
 _RETRY_S = 1.0
 
@@ -50,10 +50,10 @@ class _Held:
 
 
 class ScheduledClosers:
-    """`ports.Closers`; while `run` runs, the leases that this process holds do not expire.
+    """`ports.Closers`; `run` says again and again that the leases held here are looked after.
 
-    So a lease can be short: when the process dies, the closer is free again after `lease_s`.
-    Without `run` it lasts for hours, lest a closer's phone rings while he talks. After a talk he
+    A lease that nobody has prolonged for `lease_s` frees no one: its process has died, and nobody
+    knows whether his phone rings. He is `untended` then, until somebody finds out. After a talk he
     has `wrap_up_s` for himself.
     """
 
@@ -72,18 +72,14 @@ class ScheduledClosers:
         self._standings = Standings(schedules.schedule, shared)
         # name -> who has him here
         self._held: dict[str, _Held] = {}
+        self._turns: dict[str, asyncio.Lock] = {}
         self._noted = asyncio.Event()
-        self._prolonging = False
 
     async def run(self) -> None:
         """Prolong the leases that are held here, and keep what is known fresh, until cancelled."""
-        self._prolonging = True
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._standings.run(), name="standings")
-                tasks.create_task(self._prolong_for_ever(), name="prolong")
-        finally:
-            self._prolonging = False
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._standings.run(), name="standings")
+            tasks.create_task(self._prolong_for_ever(), name="prolong")
 
     # --- schedules ---
 
@@ -127,13 +123,22 @@ class ScheduledClosers:
         hold = (await self._standings.look_up(name)).hold
         return None if hold is None else hold.transfer_id
 
+    async def untended(self, name: str) -> TransferId | None:
+        hold = (await self._standings.look_up(name)).hold
+        if hold is None or hold.step == "wrapping_up":
+            return None
+        return hold.transfer_id if hold.left_s < LONGEST_LEASE_S - self._lease_s else None
+
     async def lease(self, name: str, transfer_id: TransferId) -> bool:
-        ttl_s = self._lease_s if self._prolonging else _LONGEST_LEASE_S
-        taken = await self._shared.lease(name, transfer_id, ttl_s)
-        if taken and not self._is_held(name, transfer_id):
-            self._held[name] = _Held(transfer_id=transfer_id, since_s=now_s())
-        self._standings.changed(name)
-        return taken
+        # one after the other: of many that want him in one moment only the first has to ask
+        async with self._turns.setdefault(name, asyncio.Lock()):
+            if name in self._held and not self._is_held(name, transfer_id):
+                return False
+            taken = await self._shared.lease(name, transfer_id, LONGEST_LEASE_S)
+            if taken and not self._is_held(name, transfer_id):
+                self._held[name] = _Held(transfer_id=transfer_id, since_s=now_s())
+            self._standings.changed(name)
+            return taken
 
     def note(self, name: str, transfer_id: TransferId, step: Step) -> None:
         """Say how far the transfer is; told to everybody by `run`, soon."""
@@ -167,13 +172,13 @@ class ScheduledClosers:
     async def _prolong_all(self, *, log_failure: bool) -> bool:
         """Return whether the store answered."""
         for name, held in list(self._held.items()):
-            if now_s() - held.since_s >= _LONGEST_LEASE_S:
+            if now_s() - held.since_s >= LONGEST_LEASE_S:
                 del self._held[name]
                 log.error(
                     "lease_forgotten",
                     closer=name,
                     transfer_id=held.transfer_id,
-                    todo=f"no end of this transfer was seen; {name} is free again in a minute",
+                    todo=f"no end of it was seen; {name} is free when Telnyx has no leg of it",
                 )
                 continue
             try:
@@ -187,7 +192,7 @@ class ScheduledClosers:
     async def _prolong(self, name: str, held: _Held) -> None:
         # `leased` is what it is without a word; a transfer taken up after a restart may be further
         step = None if held.step == "leased" else held.step
-        taken = await self._shared.lease(name, held.transfer_id, self._lease_s, step)
+        taken = await self._shared.lease(name, held.transfer_id, LONGEST_LEASE_S, step)
         self._standings.changed(name)
         if self._is_held(name, held.transfer_id):
             if not taken:

@@ -2,7 +2,8 @@
 
 A call is recorded and forgotten while the end of its closer's leg may not be proven yet, and a
 process may die in between. Telnyx says which legs live, the journal whose they were: one that no
-prospect is on any more is ended, and who is reserved without a leg is given free.
+prospect is on any more is ended, and who is reserved without a leg is given free. What another
+process left that never came back is found by its lease, which nobody looks after any more.
 """
 
 import asyncio
@@ -71,23 +72,30 @@ class TransferGuard:
         await self._parts.control.hang_up(leg_id, command_id=command_id)
 
     async def _look_at_lease(self, legs: Mapping[str, LegId]) -> None:
-        holder = await self._parts.closers.holder(self._parts.closer)
-        if holder is None or f"{CLIENT_STATE}{holder}" in legs:
+        closers, closer = self._parts.closers, self._parts.closer
+        holder = await closers.holder(closer)
+        if holder is None or f"{CLIENT_STATE}{holder}" in legs or self._is_known(holder):
             return
-        if await self._record(holder) is not None:
+        if await self._record(holder) is not None or await closers.untended(closer) == holder:
             log.warning("lease_left", transfer_id=holder, what_to_do="nothing: it is given back")
-            await self._parts.closers.release(self._parts.closer, holder)
+            await closers.release(closer, holder)
 
     async def _record(self, transfer_id: TransferId) -> CallRecord | None:
         """Return the record of a call that is over; another process's are not ours to judge."""
-        call_id = CallId(transfer_id.rpartition(":")[0])
-        if self._parts.is_known(call_id):
+        if self._is_known(transfer_id):
             return None
-        committed = await self._parts.journal.record(call_id)
+        committed = await self._parts.journal.record(_call_of(transfer_id))
         return committed.record if committed else None
+
+    def _is_known(self, transfer_id: TransferId) -> bool:
+        return self._parts.is_known(_call_of(transfer_id))
 
     async def _may_talk(self, transfer_id: TransferId, record: CallRecord) -> bool:
         """Say whether the prospect is still there: a call that was detached may go on."""
         bridged = any(t.transfer_id == transfer_id and t.bridged_at for t in record.transfers)
         prospects = [leg.leg_id for leg in record.legs if leg.party == "prospect"]
         return bridged and any([await self._parts.control.is_alive(leg) for leg in prospects])
+
+
+def _call_of(transfer_id: TransferId) -> CallId:
+    return CallId(transfer_id.rpartition(":")[0])

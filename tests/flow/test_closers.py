@@ -250,14 +250,19 @@ async def test_nobody_is_leased_while_the_lease_store_is_down(closers, shared):
         await closers.is_available("Kevin", MONDAY_NOON)
 
 
-async def test_a_lease_lasts_as_long_as_the_transfer_and_no_longer_than_the_process(closers):
+async def test_a_lease_outlasts_its_process_and_tells_that_nobody_looks_after_it(closers):
     async with running(closers):
         assert await closers.lease("Kevin", ONE)
         await asyncio.sleep(1800)
         assert await closers.holder("Kevin") == ONE
         assert not await closers.lease("Kevin", TWO)
-    await asyncio.sleep(61)
-    assert await closers.holder("Kevin") is None
+        assert await closers.untended("Kevin") is None
+    # whether his phone rings nobody knows
+    await asyncio.sleep(81)
+    assert not await closers.lease("Kevin", TWO)
+    assert await closers.untended("Kevin") == ONE
+    await closers.release("Kevin", ONE)
+    assert await closers.untended("Kevin") is None
 
 
 async def test_a_released_lease_stays_released(closers, shared):
@@ -294,12 +299,12 @@ async def test_a_lease_that_another_took_is_given_up_loudly(closers, shared):
     assert [entry["event"] for entry in logs] == ["lease_lost"]
 
 
-async def test_a_forgotten_lease_ends(closers):
+async def test_a_lease_that_is_held_for_longer_than_a_call_can_last_is_not_looked_after(closers):
     async with running(closers):
         await closers.lease("Kevin", ONE)
         with capture_logs() as logs:
             await asyncio.sleep(5 * 3600)
-        assert await closers.holder("Kevin") is None
+        assert await closers.untended("Kevin") == ONE
     assert [entry["event"] for entry in logs] == ["lease_forgotten"]
 
 
@@ -310,8 +315,15 @@ async def test_a_release_that_fails_is_at_least_not_prolonged(closers, shared):
         with pytest.raises(StoreUnavailable):
             await closers.release("Kevin", ONE)
         shared.fails_with = None
-        await asyncio.sleep(61)
-        assert await closers.holder("Kevin") is None
+        await asyncio.sleep(81)
+        assert await closers.untended("Kevin") == ONE
+
+
+async def test_who_wraps_up_is_not_left_behind(closers, shared):
+    await shared.lease("Kevin", ONE, 10.0, "on_call")
+    await shared.release("Kevin", ONE, wrap_up_s=10.0)
+    assert await closers.holder("Kevin") == ONE
+    assert await closers.untended("Kevin") is None
 
 
 async def test_without_anybody_to_prolong_it_a_lease_is_long(closers):

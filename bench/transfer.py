@@ -1,16 +1,18 @@
-"""Many calls that all want the closer in the same moment: who gets him, how fast, and the others.
+"""Many calls that want the closer in the same second: who gets him, how fast, and the others.
 
-    python bench/transfer.py [--rounds 100] [--candidates 200] [--quick] [--json] [--save]
+    python bench/transfer.py [--rounds 100] [--candidates 200] [--within 1.0] [--quick] [--json]
 
 The whole service on its embedded stack, with Telnyx played by this bench. In each round a transfer
-is asked for in every call at once, through the front door. From the decision (`initiated_at`) to
-the dial command at Telnyx are the check whether the closer is free, his lease and the journal's
-write; what the others wait for the second best counts from their request. The closer takes the
-call, is bridged, and hangs up; then everybody does, and the next round has other calls.
+is asked for in every call within a second, through the front door. From the decision
+(`initiated_at`) to the dial command at Telnyx are the check whether the closer is free, his lease
+and the journal's write; what the others wait for the second best counts from their request. The
+closer takes the call, is bridged, and hangs up; then everybody does, and the next round has other
+calls.
 """
 
 import argparse
 import asyncio
+import random
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -59,16 +61,22 @@ def main() -> None:
     given = arguments()
     if given.quick:
         given.rounds, given.candidates = min(given.rounds, 5), min(given.candidates, 20)
-    load = {"quick": given.quick, "rounds": given.rounds, "candidates": given.candidates}
+    load = {
+        "quick": given.quick,
+        "rounds": given.rounds,
+        "candidates": given.candidates,
+        "within_s": given.within,
+    }
     said = document("transfer", load, "aiohttp", "uvloop", "redis", "telnyx")
-    tell(said | uvloop.run(_measure(given.rounds, given.candidates)), LABELS, given)
+    tell(said | uvloop.run(_measure(given)), LABELS, given)
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     made = parser(__doc__, quick="5 rounds of 20 calls")
     made.add_argument("--rounds", type=positive, default=100)
-    made.add_argument("--candidates", type=positive, default=200, help="calls at once")
+    made.add_argument("--candidates", type=positive, default=200, help="calls that want him")
+    made.add_argument("--within", type=float, default=1.0, help="seconds; 0: all at once")
     return made.parse_args(given)
 
 
@@ -107,13 +115,13 @@ class _Rounds:
             await self._board.tell(webhooks.call_answered(leg, leg.started_at))
             self._up.add(leg.leg_id)
 
-    async def play(self) -> None:
-        """Ask for a transfer in all of them at once, and wait until everybody knows."""
+    async def play(self, within_s: float) -> None:
+        """Ask for a transfer in all of them within this time, and wait until everybody knows."""
         self.heard.hint_at.clear()
         self.heard.ended.clear()
         self._board.dialed_at.clear()
         asked_at = time.monotonic()
-        sent = dict(await asyncio.gather(*(self._ask(leg_id) for leg_id in self._up)))
+        sent = dict(await asyncio.gather(*(self._ask(leg_id, within_s) for leg_id in self._up)))
         async with asyncio.timeout(_ROUND_S):
             while not self._is_over():  # noqa: ASYNC110  # what is awaited is in another process
                 await asyncio.sleep(0.01)
@@ -138,7 +146,8 @@ class _Rounds:
         lost = sum(outcome == "unavailable" for outcome in self.heard.ended.values())
         return bool(self._board.bridged & self._up) and lost >= len(self._up) - 1
 
-    async def _ask(self, leg_id: LegId) -> tuple[LegId, float]:
+    async def _ask(self, leg_id: LegId, within_s: float) -> tuple[LegId, float]:
+        await asyncio.sleep(random.uniform(0.0, within_s))  # noqa: S311  # no secret
         sent = time.monotonic()
         path = f"/v1/calls/{quote(leg_id, safe='')}/transfer"
         async with self._web.post(path, json={"by": "bench"}) as answer:
@@ -168,7 +177,7 @@ class _Rounds:
         )
 
 
-async def _measure(rounds: int, candidates: int) -> Document:
+async def _measure(given: argparse.Namespace) -> Document:
     signer = WebhookSigner.generate()
     async with AsyncExitStack() as exits:
         folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
@@ -195,9 +204,9 @@ async def _measure(rounds: int, candidates: int) -> Document:
         hints = asyncio.create_task(subscriber.run(), name="hints")
         async with asyncio.timeout(10):
             await subscriber.open.wait()
-        for _ in range(rounds):
-            await played.fill(candidates)
-            await played.play()
+        for _ in range(given.rounds):
+            await played.fill(given.candidates)
+            await played.play(given.within)
         hints.cancel()
         screen.print()
     return {

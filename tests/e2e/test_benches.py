@@ -65,3 +65,11 @@ def test_checks_of_availability_are_measured_and_how_soon_others_know() -> None:
     assert 0 < said["copy_p50_ms"] <= said["cold_p99_ms"]
     assert said["first_p50_ms"] > 0
     assert 0 < said["known_p50_ms"] <= said["known_p99_ms"] <= said["known_max_ms"]
+
+
+def test_of_many_who_want_the_closer_one_gets_him_and_the_others_the_second_best() -> None:
+    said = run("transfer.py", "--rounds", "3", "--candidates", "30")
+    assert (said["rounds"], said["candidates"]) == (3, 30)
+    assert (said["bridged"], said["double_bridged"]) == (3, 0)
+    assert said["others"] == said["second_best"] == 3 * 29
+    assert 0 < said["p50_ms"] <= said["p99_ms"]

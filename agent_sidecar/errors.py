@@ -25,6 +25,7 @@ SidecarError
 ├── TokenInvalid            a media socket without a right to enter: close it
 ├── RequestInvalid          a request to the front door is wrong: answer 400, name the field
 ├── CallUnknown             no such call here: answer 404
+├── TransferUnknown         no such transfer here: answer 404
 ├── CallEnded               the call is over at the provider's: answer 409, do not attach again
 ├── Overloaded              all the calls we can carry: attach later, or elsewhere
 ├── CommandRefused          Telnyx refused a command: do not repeat it
@@ -136,6 +137,16 @@ class RequestInvalid(SidecarError):
 
 class CallUnknown(SidecarError):
     """No call of that id is known here."""
+
+
+class TransferUnknown(SidecarError):
+    """No transfer of that id is known here; the text says where ids are."""
+
+    def __init__(self, transfer_id: str) -> None:
+        super().__init__(
+            f"there is no transfer {transfer_id!r}: GET /v1/calls/CALL_ID lists those of a call,"
+            " GET /v1/calls the calls"
+        )
 
 
 class CallEnded(SidecarError):

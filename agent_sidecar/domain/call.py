@@ -55,6 +55,7 @@ COMPLETES = (
     ev.TransferProgressed,
     ev.RecordingSaved,
     ev.OutcomePosted,
+    ev.TransferJudged,
 )
 
 
@@ -106,7 +107,7 @@ class Call:
         """Take one event; return what the call asks for because of it.
 
         A closed call takes only what completes its record: lead, late lines, the late proof of a
-        bridge, recording, outcome.
+        bridge, recording, outcome, what came of a transfer.
         """
         if self.is_closed and not isinstance(event, COMPLETES):
             return ()
@@ -216,6 +217,8 @@ class Call:
                 log.recording = Recording(url=url, recording_id=recording_id)
             case ev.OutcomePosted(final_status=status, qualified=qualified):
                 log.posted = (status, qualified)
+            case ev.TransferJudged():
+                self._transferring.judge(event)
 
     def _note_leg(self, event: ev.LegJoined | ev.LegsBridged) -> None:
         log = self.log

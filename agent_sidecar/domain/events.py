@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 from agent_sidecar.domain.hints import Hint, Question, Retrieved
 from agent_sidecar.domain.record import Acoustics, FinalStatus, TransferOutcome
+from agent_sidecar.domain.transfer_result import TransferResult
 from agent_sidecar.domain.types import (
     AgentKind,
     CallId,
@@ -228,6 +229,14 @@ class OutcomePosted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TransferJudged:
+    """A closer says what came of a transfer."""
+
+    transfer_id: TransferId
+    result: TransferResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallClosed:
     """Nothing more can happen: the record may be made."""
 
@@ -256,6 +265,7 @@ CallEvent: TypeAlias = (
     | TransferProgressed
     | RecordingSaved
     | OutcomePosted
+    | TransferJudged
     | CallClosed
 )
 

@@ -14,7 +14,8 @@ from agent_sidecar.domain.engagement import Weights
 from agent_sidecar.domain.language import Reader
 from agent_sidecar.domain.media import StreamStart
 from agent_sidecar.domain.record import FinalStatus
-from agent_sidecar.domain.types import AgentKind, CallId, Lead, LegId, Track
+from agent_sidecar.domain.transfer_result import TransferResult
+from agent_sidecar.domain.types import AgentKind, CallId, Lead, LegId, Track, TransferId
 from agent_sidecar.errors import CallEnded, CallUnknown, TokenInvalid
 from agent_sidecar.live.admission import Admission
 from agent_sidecar.live.attaching import Attacher
@@ -23,6 +24,7 @@ from agent_sidecar.live.call_parts import CallParts
 from agent_sidecar.live.directory import Directory
 from agent_sidecar.live.finished import FinishedCalls
 from agent_sidecar.live.ids import new_call_id
+from agent_sidecar.live.judging import Judging
 from agent_sidecar.live.legs import Legs, names_another
 from agent_sidecar.live.live_call import LiveCall
 from agent_sidecar.live.media_stream import MediaStream
@@ -103,6 +105,7 @@ class Registry:
         )
         self._mender = Mender(parts.attacher, self._attachments.new_token)
         self._finished = FinishedCalls(parts.call.journal, parts.reader.playbook)
+        self._judging = Judging(self._directory, self._finished, parts.on_recorded)
 
     # --- finding ----------------------------------------------------------------------------
 
@@ -232,18 +235,13 @@ class Registry:
         self, name: str, status: FinalStatus, qualified: bool | None
     ) -> Mapping[str, object]:
         """Take a person's word on how a call ended, at any time. Raises `CallUnknown`."""
-        if (call := self._directory.known(name)) is not None:
-            await call.feed(
-                ev.OutcomePosted(at=call.now(), final_status=status, qualified=qualified)
-            )
-            if not call.recorded.is_set():
-                return call.view()
-            name = call.call_id
-        else:
-            await self._finished.correct(CallId(name), status, qualified)
-            self._parts.on_recorded()
-        found = await self.finished(name)
-        return found or {}
+        return await self._judging.post_outcome(name, status, qualified)
+
+    async def post_result(
+        self, transfer_id: TransferId, result: TransferResult
+    ) -> Mapping[str, object]:
+        """Take a closer's word on what came of a transfer. Raises `TransferUnknown`."""
+        return await self._judging.post_result(transfer_id, result)
 
     def _transcribe(self, leg_id: LegId) -> None:
         async def work() -> None:

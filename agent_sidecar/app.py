@@ -37,7 +37,7 @@ from agent_sidecar.embedded import DataFolderLock, Stack, StackUrls
 from agent_sidecar.front import check_port, open_front_door
 from agent_sidecar.live.admission import Admission
 from agent_sidecar.live.attaching import Attacher
-from agent_sidecar.live.call_parts import CallParts
+from agent_sidecar.live.call_parts import CallParts, Prompting
 from agent_sidecar.live.closers import ScheduledClosers
 from agent_sidecar.live.hints import HintDesk
 from agent_sidecar.live.hub import Hub
@@ -149,7 +149,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             orphans=tasks,
             retrieval_s=settings.retrieval_s,
         )
-        call_parts = _call_parts(parts, desk)
+        call_parts = _call_parts(parts, desk, control)
         registry = _registry(parts, call_parts, relay, attacher, tasks)
         tasks.create_task(parts.lag.run(), name="lag")
         tasks.create_task(alone(keep_warm(parts, warm)), name="warm")
@@ -279,7 +279,7 @@ def _closer(parts: Parts) -> Closer:
     return replace(closer, number=number) if number is not None else closer
 
 
-def _call_parts(parts: Parts, desk: HintDesk) -> CallParts:
+def _call_parts(parts: Parts, desk: HintDesk, control: TelnyxControl | None) -> CallParts:
     settings = parts.settings
     return CallParts(
         journal=parts.journal,
@@ -292,6 +292,11 @@ def _call_parts(parts: Parts, desk: HintDesk) -> CallParts:
         clock=parts.clock,
         metrics=parts.metrics,
         spare=SpareTime(lambda: parts.lag.now_ms),
+        prompting=Prompting(
+            control=control,
+            assistant=settings.hint_assistant,
+            aloud=settings.speak_hints,
+        ),
         configuration=Configuration(
             system_version=__version__,
             playbook=parts.playbook.name,

@@ -14,6 +14,8 @@ from agent_sidecar.domain.events import CallEvent
 from agent_sidecar.domain.hints import Question, Retrieved
 from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.record import CallRecord
+from agent_sidecar.domain.telephony import TelephonyEvent as TelephonyEvent
+from agent_sidecar.domain.telephony import TelephonyKind as TelephonyKind
 from agent_sidecar.domain.types import (
     CallId,
     CommandId,
@@ -21,7 +23,6 @@ from agent_sidecar.domain.types import (
     Lead,
     LegId,
     StoreName,
-    Track,
     TransferId,
     Vector,
 )
@@ -328,6 +329,16 @@ class CallControl(Protocol):
         """Speak and wait for one of `digits`; the answer is `call.gather.ended`."""
         ...
 
+    async def add_assistant_message(
+        self, leg_id: LegId, *, text: str, command_id: CommandId
+    ) -> None:
+        """Tell the leg's AI assistant something for its next turn; nobody is interrupted."""
+        ...
+
+    async def speak(self, leg_id: LegId, *, text: str, command_id: CommandId) -> None:
+        """Say something to who is on this leg, and to nobody else; its end is told by webhook."""
+        ...
+
     async def bridge(self, leg_id: LegId, *, to: LegId, command_id: CommandId) -> None: ...
 
     async def hang_up(self, leg_id: LegId, *, command_id: CommandId) -> None:
@@ -335,56 +346,6 @@ class CallControl(Protocol):
         ...
 
     async def is_alive(self, leg_id: LegId) -> bool: ...
-
-
-TelephonyKind = Literal[
-    "initiated",
-    "answered",
-    "hangup",
-    "bridged",
-    "line",
-    "gather_ended",
-    "machine_detected",
-    "stream_started",
-    "stream_stopped",
-    "stream_failed",
-    "recording_saved",
-    "other",
-]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TelephonyEvent:
-    """One webhook in our words; what it does not say is None."""
-
-    event_id: str
-    # the provider's own name, for logs
-    event_type: str
-    kind: TelephonyKind
-    at: datetime
-    leg_id: LegId | None = None
-    call_leg_id: str | None = None
-    call_session_id: str | None = None
-    # decoded from base64; empty when there is none
-    client_state: str = ""
-    direction: Literal["incoming", "outgoing"] | None = None
-    from_: str | None = None
-    to: str | None = None
-    # of `line`
-    text: str = ""
-    is_final: bool = True
-    confidence: float | None = None
-    track: Track | None = None
-    # of `hangup`; a failed stream gives its reason in `cause`
-    cause: str | None = None
-    source: str | None = None
-    # of `gather_ended`; the result of `machine_detected` is its status
-    status: str | None = None
-    digits: str = ""
-    # of `bridged`, where the provider says it
-    peer_leg_id: LegId | None = None
-    recording_url: str | None = None
-    recording_id: str | None = None
 
 
 # --- who listens --------------------------------------------------------------------------------

@@ -65,6 +65,10 @@ class Settings(BaseSettings):
     l16_byte_order: Literal["detect", "big", "little"] = "detect"
 
     agent: Literal["assistant", "human", "external"] = "assistant"
+    # a Telnyx AI assistant on the prospect's leg gets each hint as a message
+    hint_assistant: bool = True
+    # a human agent hears each hint, spoken on a leg of his own
+    speak_hints: bool = False
     # E.164 number of the default closer; overrides the playbook's
     closer_number: str | None = None
     # the number we dial the closer from; None: the prospect's leg's own

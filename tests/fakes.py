@@ -493,6 +493,14 @@ class FakeCallControl(Adversity):
         await self._send("ask_for_digit", leg_id, command_id, text=text, digits=digits)
         self._check_alive(leg_id)
 
+    async def add_assistant_message(
+        self, leg_id: LegId, *, text: str, command_id: CommandId
+    ) -> None:
+        await self._send("add_assistant_message", leg_id, command_id, text=text)
+
+    async def speak(self, leg_id: LegId, *, text: str, command_id: CommandId) -> None:
+        await self._send("speak", leg_id, command_id, text=text)
+
     async def bridge(self, leg_id: LegId, *, to: LegId, command_id: CommandId) -> None:
         await self._send("bridge", leg_id, command_id, to=to)
         self._check_alive(leg_id)

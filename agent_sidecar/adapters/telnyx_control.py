@@ -221,6 +221,32 @@ class TelnyxControl:
             ),
         )
 
+    async def add_assistant_message(
+        self, leg_id: LegId, *, text: str, command_id: CommandId
+    ) -> None:
+        """Tell the leg's AI assistant something for its next turn; nobody is interrupted."""
+        await self._tries.send(
+            "ai_assistant_add_messages",
+            lambda: self._actions.add_ai_assistant_messages(
+                leg_id,
+                messages=[{"role": "system", "content": text}],
+                command_id=command_id,
+            ),
+        )
+
+    async def speak(self, leg_id: LegId, *, text: str, command_id: CommandId) -> None:
+        """Say something to who is on this leg, and to nobody else."""
+        await self._tries.send(
+            "speak",
+            lambda: self._actions.speak(
+                leg_id,
+                payload=text,
+                voice=self._account.voice,
+                target_legs="self",
+                command_id=command_id,
+            ),
+        )
+
     async def bridge(self, leg_id: LegId, *, to: LegId, command_id: CommandId) -> None:
         """Connect two answered legs; `leg_id` outlives the bridge."""
         await self._tries.send(

@@ -14,6 +14,7 @@ from agent_sidecar.domain.record import Acoustics, FinalStatus, TransferOutcome
 from agent_sidecar.domain.transfer_result import TransferResult
 from agent_sidecar.domain.types import (
     AgentKind,
+    CallCommand,
     CallId,
     CommandId,
     HintId,
@@ -106,11 +107,11 @@ class StreamChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandDecided:
-    """A command about to be sent, kept before it is: what mends a stream or a transcription."""
+    """A command about to be sent, kept before it is: what mends a stream, what tells the agent."""
 
     at: datetime
     leg_id: LegId
-    command: Literal["streaming_start", "transcription_stop", "transcription_start"]
+    command: CallCommand
     command_id: CommandId
     reason: str
 

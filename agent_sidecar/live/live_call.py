@@ -35,6 +35,7 @@ from agent_sidecar.live.messages import (
     score_message,
     transfer_message,
 )
+from agent_sidecar.live.prompter import Prompter
 from agent_sidecar.live.streams import Streams
 from agent_sidecar.live.views import live_view
 from agent_sidecar.telemetry import Metrics
@@ -98,6 +99,7 @@ class LiveCall:
         # that of the line understood last: its hint's deadline counts from there
         self._since = 0.0
         self._ahead = Ahead(parts, foresee=call.foresee, spawn=self._spawn)
+        self.prompter = Prompter(call.log, parts, feed=self.feed, now=self.now, spawn=self._spawn)
 
     @property
     def call_id(self) -> CallId:
@@ -266,6 +268,7 @@ class LiveCall:
             case ev.PublishHint():
                 publish(self.call_id, hint_message(effect, self.call_id, self.leg_id))
                 self._parts.metrics.hint_shown(effect.latency_ms)
+                self.prompter.take(effect.hint)
             case ev.PublishTransfer():
                 publish(self.call_id, transfer_message(effect, self.call_id, self.leg_id))
             case _:

@@ -114,6 +114,8 @@ class Teller:
         if party == "prospect" and event.kind in ("initiated", "answered"):
             kept += _learn_numbers(event, call)
             self._legs.adopt_session(event.call_session_id)
+        if party == "agent":
+            call.prompter.receive(event)
         is_expected = False
         if party == "closer" or event.kind == "bridged":
             is_expected = call.attempts.receive(event)

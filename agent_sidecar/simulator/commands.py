@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Required, Union, cast, get_args, get
 
 from telnyx.types import CallDialParams
 from telnyx.types.calls import (
+    ActionAddAIAssistantMessagesParams,
     ActionBridgeParams,
     ActionGatherUsingSpeakParams,
     ActionHangupParams,
@@ -33,6 +34,7 @@ PARAMS: Mapping[str, type] = {
     "transcription_stop": ActionStopTranscriptionParams,
     "gather_using_speak": ActionGatherUsingSpeakParams,
     "speak": ActionSpeakParams,
+    "ai_assistant_add_messages": ActionAddAIAssistantMessagesParams,
     "bridge": ActionBridgeParams,
     "hangup": ActionHangupParams,
 }

@@ -191,6 +191,8 @@ async def _carry_out(
             call.stop_transcription(leg)
         case "speak":
             call.speak(leg, body)
+        case "ai_assistant_add_messages":
+            call.tell_assistant(leg, body)
         case "gather_using_speak":
             call.gather(leg, body)
         case "bridge":

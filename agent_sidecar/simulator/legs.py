@@ -1,6 +1,6 @@
 """Legs as the simulated telephone network knows them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 from uuid import uuid4
@@ -43,6 +43,9 @@ class SimulatedLeg:
     transcription: TranscriptionOrder | None = None
     bridged_to: LegId | None = None
     parks_after_unbridge: bool = False
+    # what was spoken into it, and what its AI assistant was told: role and words
+    heard: list[str] = field(default_factory=list)
+    assistant_told: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def alive(self) -> bool:

@@ -230,7 +230,14 @@ class SimulatedCall:
     # --- speech and digits ----------------------------------------------------------------------
 
     def speak(self, leg: SimulatedLeg, body: Mapping[str, Any]) -> None:
+        """Speak to who is on the leg, to the other side, or to both, as the command says."""
         require_answered(leg)
+        peer = self.legs.get(leg.bridged_to) if leg.bridged_to else None
+        sides: dict[str, list[SimulatedLeg | None]]
+        sides = {"self": [leg], "opposite": [peer], "both": [leg, peer]}
+        for one in sides[body.get("target_legs", "self")]:
+            if one is not None:
+                one.heard.append(body["payload"])
         self.tasks.create_task(self._speak(leg, body["payload"]), name="speak")
 
     def gather(self, leg: SimulatedLeg, body: Mapping[str, Any]) -> None:
@@ -242,6 +249,16 @@ class SimulatedCall:
         self.gathers[leg.leg_id] = pressed
         self._notice()
         self.tasks.create_task(self._gather(leg, body, pressed), name="gather")
+
+    def tell_assistant(self, leg: SimulatedLeg, body: Mapping[str, Any]) -> None:
+        """Add messages to the conversation of the assistant that talks with the prospect."""
+        require_answered(leg)
+        if leg is not self.prospect or self.agent is not None:
+            raise CommandFault(
+                "10015", "Invalid parameter", f"no AI assistant talks on {leg.leg_id}"
+            )
+        messages: list[dict[str, Any]] = body.get("messages", [])
+        leg.assistant_told += [(m["role"], str(m.get("content", ""))) for m in messages]
 
     async def _speak(self, leg: SimulatedLeg, text: str) -> None:
         self.tell(webhooks.call_speak_started(leg, self.clock.now()))

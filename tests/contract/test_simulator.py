@@ -576,12 +576,44 @@ async def test_the_stub_answers_mistakes_as_telnyx_does(scene: Scene):
         leg_id = player.played.leg_id
         with pytest.raises(telnyx.UnprocessableEntityError, match="language: is not a parameter"):
             await actions.start_transcription(leg_id, extra_body={"language": "en"})
+        for messages in ([{"role": "system"}], [{"role": "nobody", "content": "x"}], "x"):
+            with pytest.raises(telnyx.UnprocessableEntityError, match="messages"):
+                await actions.add_ai_assistant_messages(leg_id, extra_body={"messages": messages})
+        with pytest.raises(telnyx.UnprocessableEntityError, match="voice: is required"):
+            await actions.speak(leg_id, payload="x", voice=telnyx.omit)  # type: ignore[arg-type]
+        with pytest.raises(telnyx.UnprocessableEntityError, match="3000"):
+            await actions.speak(leg_id, payload="x" * 3001, voice="y")
         await actions.hangup(leg_id, command_id="bye")
         await actions.hangup(leg_id, command_id="bye")
         with pytest.raises(telnyx.UnprocessableEntityError, match="90018"):
             await actions.hangup(leg_id, command_id="bye again")
         played = await playing
     assert played.lines_sent < 4, "the service ended the call"
+
+
+async def test_an_assistant_and_an_ear_are_told_once_each_and_the_stub_shows_what(scene: Scene):
+    async with telephony(scene) as (stub, phone):
+        actions = phone.client.calls.actions
+        player = CallPlayer(
+            recorded(), scene.door, scene.signer, telnyx_rules(CloserScript()), control=stub
+        )
+        playing = asyncio.create_task(player.play())
+        while not stub.commands:  # noqa: ASYNC110 - the stub has no event for it
+            await asyncio.sleep(0.01)
+        leg_id = player.played.leg_id
+        for _ in range(2):
+            await actions.add_ai_assistant_messages(
+                leg_id, messages=[{"role": "system", "content": "Try a story."}], command_id="m1"
+            )
+            await actions.speak(
+                leg_id, payload="Story", voice="x", target_legs="self", command_id="s1"
+            )
+        ((call, _),) = stub._calls.values()
+        leg = call.prospect
+        await playing
+    assert leg.assistant_told == [("system", "Try a story.")]
+    assert leg.heard == ["Story"]
+    assert {"ai_assistant_add_messages", "speak"} <= {c.action for c in stub.commands}
 
 
 # --- replay -------------------------------------------------------------------------------------

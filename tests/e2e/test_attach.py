@@ -107,6 +107,10 @@ async def test_a_posted_attach_starts_both_tracks_with_a_token_and_the_transcrip
     assert commands["transcription_start"].body["transcription_tracks"] == "both"
     assert all(command.leg_id == answer["call_control_id"] for command in stub.commands)
     assert all(command.body.get("command_id") for command in stub.commands)
+    # the hint on the second line, for the assistant's next turn
+    [message] = commands["ai_assistant_add_messages"].body["messages"]
+    assert message["role"] == "system"
+    assert view["hints"][0]["strategy"].replace("-", " ") in message["content"]
     [token] = parse_qs(urlsplit(streaming["stream_url"]).query)["token"]
     assert token == answer["token"]
     assert played.play.stream == "stopped"

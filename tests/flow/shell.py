@@ -18,7 +18,7 @@ from agent_sidecar.domain.record import CallRecord, Configuration
 from agent_sidecar.domain.types import CallId, Lead, LegId, Party, Track, Vector
 from agent_sidecar.live.admission import Admission
 from agent_sidecar.live.attaching import Attacher
-from agent_sidecar.live.call_parts import CallParts
+from agent_sidecar.live.call_parts import CallParts, Prompting
 from agent_sidecar.live.hints import HintDesk
 from agent_sidecar.live.live_call import LiveCall
 from agent_sidecar.live.registry import Registry, RegistryParts
@@ -83,6 +83,8 @@ class Shell:
     auto_attach: bool = False
     untracked: Track | None = "inbound"
     transcribes_each_leg: bool = False
+    hints_assistant: bool = False
+    speaks_hints: bool = False
     metrics: Metrics = field(default_factory=Metrics)
     recorded: int = 0
     numbers: "count[int]" = field(default_factory=lambda: count(1))
@@ -118,6 +120,9 @@ class Shell:
             clock=self.clock,
             metrics=self.metrics,
             spare=SpareTime(lambda: self.lag_ms),
+            prompting=Prompting(
+                control=self.control, assistant=self.hints_assistant, aloud=self.speaks_hints
+            ),
             configuration=Configuration(
                 system_version="1", playbook="small", weights="w", model="m"
             ),

@@ -20,6 +20,7 @@ from agent_sidecar import __version__
 from agent_sidecar.adapters.model_prepare import ensure_model
 from agent_sidecar.adapters.onnx_embedder import OnnxEmbedder
 from agent_sidecar.adapters.playbook_vectors import PlaybookVectors
+from agent_sidecar.adapters.recording_files import RecordingFiles
 from agent_sidecar.adapters.sqlite_journal import SqliteJournal
 from agent_sidecar.adapters.telnyx_control import Account, TelnyxControl, Transcription
 from agent_sidecar.adapters.weights_file import weights_in_use
@@ -139,6 +140,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             control,
             address.media_url,
             transcribes_each_leg=settings.transcription_tracks == "inbound",
+            records=settings.record,
         )
         warm = WarmCopy(parts.reader)
         desk = HintDesk(
@@ -150,7 +152,8 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             retrieval_s=settings.retrieval_s,
         )
         call_parts = _call_parts(parts, desk, control)
-        registry = _registry(parts, call_parts, relay, attacher, tasks)
+        recordings = _recordings(settings, exits)
+        registry = _registry(parts, call_parts, relay, attacher, recordings, tasks)
         tasks.create_task(parts.lag.run(), name="lag")
         tasks.create_task(alone(keep_warm(parts, warm)), name="warm")
         tasks.create_task(alone(keep_proven(parts, warm)), name="proven")
@@ -163,6 +166,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         tasks.create_task(alone(vigil.run()), name="vigil")
         exits.push_async_callback(_drain, settings, registry, relay)
         await resume_calls(parts.journal, registry, attacher, settings.resume_s, tasks)
+        await registry.recordings.resume(parts.journal)
         address.port = await exits.enter_async_context(
             open_front_door(parts, registry, desk, relay, call_parts.configuration)
         )
@@ -273,6 +277,17 @@ def _control(settings: Settings, exits: AsyncExitStack) -> TelnyxControl | None:
     return control
 
 
+def _recordings(settings: Settings, exits: AsyncExitStack) -> RecordingFiles | None:
+    if not settings.record:
+        return None
+    recordings = RecordingFiles(
+        settings.data_dir / "recordings",
+        loopback=settings.telnyx_api_base.startswith("http://127.0.0.1"),
+    )
+    exits.push_async_callback(recordings.aclose)
+    return recordings
+
+
 def _closer(parts: Parts) -> Closer:
     """Return the closer that calls are handed to, with the number that the settings give him."""
     closer, number = parts.playbook.closers[0], parts.settings.closer_number
@@ -315,6 +330,7 @@ def _registry(
     call_parts: CallParts,
     relay: Relay,
     attacher: Attacher,
+    recordings: RecordingFiles | None,
     tasks: asyncio.TaskGroup,
 ) -> Registry:
     settings = parts.settings
@@ -333,6 +349,7 @@ def _registry(
             open_decoders=parts.codecs.open,
             weights=parts.weights,
             attacher=attacher,
+            recordings=recordings,
             admission=Admission(lambda: parts.lag.p99_ms, settings.admission_lag_ms),
             agent=settings.agent,
             auto_attach=settings.auto_attach,

@@ -18,6 +18,8 @@ SidecarError
 ├── StoreUnavailable        a store could not be reached: try again later; nothing is lost
 ├── RecordRejected          a store refused this record: do not retry, park it, tell a human
 ├── JournalFailed           the local journal cannot take a write: refuse what needs it
+├── RecordingUnavailable    a recording cannot be fetched now: again, while its link lives
+├── RecordingRefused        a recording will never be fetched: tell a human
 ├── FrameMalformed          a media frame is not of the protocol: drop it, count it
 ├── CodecUnsupported        no decoder for this encoding: go on with text only
 ├── WebhookMalformed        a webhook is not of the protocol: answer 400, count it
@@ -104,6 +106,14 @@ class RecordRejected(SidecarError):
 
 class JournalFailed(SidecarError):
     """The journal could not make a write durable; what was to be acknowledged must not be."""
+
+
+class RecordingUnavailable(SidecarError):
+    """A recording could not be fetched or written now; its link may still give it."""
+
+
+class RecordingRefused(SidecarError):
+    """A recording's link gives nothing, too much, or is none that we follow."""
 
 
 class FrameMalformed(SidecarError):

@@ -239,6 +239,17 @@ class Conversations(Protocol):
         """Walk over calls started since then but those, oldest first; broken ones are left out."""
 
 
+class Recordings(Protocol):
+    """Where copies of recorded calls are kept."""
+
+    async def keep(self, url: str, name: str) -> str:
+        """Copy what the link gives; return where. The same name is the same copy, made once.
+
+        Raises `RecordingUnavailable` (try again) or `RecordingRefused` (do not).
+        """
+        ...
+
+
 class Leads(Protocol):
     """Who is called."""
 
@@ -316,6 +327,12 @@ class CallControl(Protocol):
     ) -> None: ...
 
     async def start_transcription(self, leg_id: LegId, *, command_id: CommandId) -> None: ...
+
+    async def start_recording(self, leg_id: LegId, *, command_id: CommandId) -> None:
+        """Record both sides of the leg, each in a channel of its own."""
+        ...
+
+    async def stop_recording(self, leg_id: LegId, *, command_id: CommandId) -> None: ...
 
     async def stop_stream(self, leg_id: LegId, *, command_id: CommandId) -> None: ...
 

@@ -156,6 +156,22 @@ class TelnyxControl:
 
         await self._tries.send("transcription_start", send)
 
+    async def start_recording(self, leg_id: LegId, *, command_id: CommandId) -> None:
+        """Record both sides of the leg, each in a channel of its own."""
+        await self._tries.send(
+            "record_start",
+            lambda: self._actions.start_recording(
+                leg_id, channels="dual", format="wav", command_id=command_id
+            ),
+        )
+
+    async def stop_recording(self, leg_id: LegId, *, command_id: CommandId) -> None:
+        """End the recording of the leg; its file is told of as after a hangup."""
+        await self._tries.send(
+            "record_stop",
+            lambda: self._actions.stop_recording(leg_id, command_id=command_id),
+        )
+
     async def stop_stream(self, leg_id: LegId, *, command_id: CommandId) -> None:
         """End all media streams of the leg."""
         await self._tries.send(

@@ -35,7 +35,6 @@ from agent_sidecar.domain.record import (
     CallRecord,
     Configuration,
     KeyMoment,
-    Recording,
     TranscriptSegment,
 )
 from agent_sidecar.domain.retell import lead_kind_of, make_record
@@ -213,8 +212,8 @@ class Call:
                 log.closer, log.closer_now = closer, available
             case ev.HintJudged():
                 self._hinting.judge(event)
-            case ev.RecordingSaved(url=url, recording_id=recording_id):
-                log.recording = Recording(url=url, recording_id=recording_id)
+            case ev.RecordingSaved(url=url, recording_id=recording_id, file=file):
+                log.recording = log.recording.saved(url, recording_id, file)
             case ev.OutcomePosted(final_status=status, qualified=qualified):
                 log.posted = (status, qualified)
             case ev.TransferJudged():

@@ -218,6 +218,8 @@ class RecordingSaved:
     at: datetime
     url: str
     recording_id: str | None = None
+    # our copy, once it is made
+    file: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

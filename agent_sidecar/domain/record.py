@@ -273,8 +273,21 @@ class Voice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
+    # the provider's link, which soon expires
     url: str | None = None
     recording_id: str | None = None
+    # our copy, from the data folder on
+    file: str | None = None
+
+    @property
+    def place(self) -> str | None:
+        """Where the sound is: our copy rather than a link."""
+        return self.file or self.url
+
+    def saved(self, url: str, recording_id: str | None, file: str | None) -> "Recording":
+        """Return what is known after it was saved, or copied; the same link keeps its copy."""
+        file = file or (self.file if url == self.url else None)
+        return Recording(url=url, recording_id=recording_id, file=file)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ CallCommand = Literal[
     "transcription_start",
     "ai_assistant_add_messages",
     "speak",
+    "record_start",
 ]
 DeliveryState = Literal["pending", "delivered", "parked"]
 

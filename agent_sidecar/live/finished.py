@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from agent_sidecar.domain.events import RecordingSaved
 from agent_sidecar.domain.outcome import outcome_of
 from agent_sidecar.domain.playbook import Playbook
 from agent_sidecar.domain.record import FinalStatus, TransferAttempt
@@ -69,3 +70,13 @@ class FinishedCalls:
             transfers = tuple(judged if attempt is before else attempt for attempt in attempts)
             await self._journal.commit(replace(committed.record, transfers=transfers))
             return judged, True
+
+    async def note_recording(self, call_id: CallId, saved: RecordingSaved) -> None:
+        """Keep a version that knows of the recording. Raises `CallUnknown`."""
+        async with self._lock:
+            committed = await self._journal.record(call_id)
+            if committed is None:
+                raise CallUnknown(f"no call {call_id!r} is live or finished here")
+            before = committed.record.recording
+            recording = before.saved(saved.url, saved.recording_id, saved.file)
+            await self._journal.commit(replace(committed.record, recording=recording))

@@ -1,4 +1,4 @@
-"""Takes a person's word on a call: how it ended, and what came of its transfers; at any time.
+"""Takes what is told of a call at any time: how it ended, what came of its transfers, its sound.
 
 A call that is up, or was a moment ago, hears it as an event; a finished one gets a new version of
 its record, which every store is told.
@@ -17,7 +17,7 @@ from agent_sidecar.live.views import transfer_view
 
 
 class Judging:
-    """The way of a person's word into its call."""
+    """The way of such a word into its call."""
 
     def __init__(
         self, directory: Directory, finished: FinishedCalls, on_recorded: Callable[[], None]
@@ -60,3 +60,11 @@ class Judging:
         else:
             raise TransferUnknown(transfer_id)
         return {"call_id": call_id, **transfer_view(attempt)}
+
+    async def note_recording(self, call_id: CallId, saved: ev.RecordingSaved) -> None:
+        """Say where a call's recording is. Raises `CallUnknown` or `JournalFailed`."""
+        if (call := self._directory.known(call_id)) is not None:
+            await call.feed(saved)
+        else:
+            await self._finished.note_recording(call_id, saved)
+            self._on_recorded()

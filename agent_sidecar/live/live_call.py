@@ -76,6 +76,8 @@ class LiveCall:
         self.attempts = Attempts()
         # the agent's legs that were commanded to be transcribed, each once
         self.transcribed: set[LegId] = set()
+        # its recording was commanded, here or before a restart
+        self.recording = False
         self._parts = parts
         self._new_transfer = start_transfer
         self._mend = mend
@@ -166,6 +168,7 @@ class LiveCall:
     def restore(self, events: tuple[ev.CallEvent, ...]) -> None:
         """Rebuild the call from what the journal kept, then ask again what was left unanswered."""
         for event in events:
+            self.recording |= getattr(event, "command", None) == "record_start"
             try:
                 self.call.receive(event)
             except Exception:  # one event must not keep the service from starting

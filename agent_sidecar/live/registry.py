@@ -30,13 +30,14 @@ from agent_sidecar.live.live_call import LiveCall
 from agent_sidecar.live.media_stream import MediaStream
 from agent_sidecar.live.mending import Mender
 from agent_sidecar.live.messages import call_message
+from agent_sidecar.live.recordings import RecordingCopier
 from agent_sidecar.live.requests import Attached, AttachRequest, StreamGrant
 from agent_sidecar.live.routing import PROSPECT_STATE, ROLE_STATE
 from agent_sidecar.live.strangers import Strangers, is_identified, lead_of, our_number, prospect_s
 from agent_sidecar.live.telling import Teller, alone
 from agent_sidecar.live.tokens import Tokens, key_of, new_token
 from agent_sidecar.live.transfer import CLIENT_STATE, Transfer, TransferParts
-from agent_sidecar.ports import OpenCall, ReceivedWebhook, TelephonyEvent
+from agent_sidecar.ports import OpenCall, ReceivedWebhook, Recordings, TelephonyEvent
 
 log = structlog.get_logger()
 
@@ -51,6 +52,8 @@ class RegistryParts:
     weights: Weights
     open_decoders: OpenDecoders
     attacher: Attacher
+    # None: recordings are not copied
+    recordings: Recordings | None
     admission: Admission
     agent: AgentKind
     # attach by ourselves when a leg nobody announced is answered
@@ -81,6 +84,11 @@ class Registry:
             parts.transfer.closer.number,
             on_agent=self._transcribe,
         )
+        self._finished = FinishedCalls(parts.call.journal, parts.reader.playbook)
+        self._judging = Judging(self._directory, self._finished, parts.on_recorded)
+        self.recordings = RecordingCopier(
+            parts.recordings, self._judging, parts.call.clock, parts.call.metrics, parts.tasks
+        )
         self._teller = Teller(
             self._directory,
             self._strangers,
@@ -90,6 +98,7 @@ class Registry:
             parts.tasks,
             parts.call.metrics,
             parts.untracked,
+            on_recording=self.recordings.copy,
         )
         self._attachments = Attachments(
             self._directory,
@@ -104,8 +113,6 @@ class Registry:
             ),
         )
         self._mender = Mender(parts.attacher, self._attachments.new_token)
-        self._finished = FinishedCalls(parts.call.journal, parts.reader.playbook)
-        self._judging = Judging(self._directory, self._finished, parts.on_recorded)
 
     # --- finding ----------------------------------------------------------------------------
 

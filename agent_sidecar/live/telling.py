@@ -14,7 +14,7 @@ from datetime import timedelta
 import structlog
 
 from agent_sidecar.domain import events as ev
-from agent_sidecar.domain.types import Leg, LegId, Party, Track, TransferId
+from agent_sidecar.domain.types import CallId, Leg, LegId, Party, Track, TransferId
 from agent_sidecar.errors import StoreUnavailable
 from agent_sidecar.live.directory import Directory
 from agent_sidecar.live.legs import Legs
@@ -52,8 +52,13 @@ class Teller:
         tasks: asyncio.TaskGroup,
         metrics: Metrics,
         untracked: Track | None,
+        on_recording: Callable[[CallId, ev.RecordingSaved], None],
     ) -> None:
-        """`untracked` is whose words a line of the prospect's leg is that names no track."""
+        """`untracked` is whose words a line of the prospect's leg is that names no track.
+
+        `on_recording` is told of a call's recording.
+        """
+        self._on_recording = on_recording
         self._metrics = metrics
         self._untracked = untracked
         # what was logged once
@@ -69,6 +74,9 @@ class Teller:
         self, event: TelephonyEvent, webhook: ReceivedWebhook, *, arrived_s: float | None
     ) -> Awaitable[None]:
         """Tell the event's call now; what is returned ends when everything of it is on disk."""
+        if event.kind == "recording_saved" and event.leg_id is None:
+            leg_id = self._directory.recorded_leg(event.call_leg_id, event.call_session_id)
+            event = replace(event, leg_id=leg_id)
         owner = None if event.leg_id is None else self._owner(event, event.leg_id)
         if owner is None:
             self._meet_stranger(event)
@@ -109,6 +117,9 @@ class Teller:
             self._legs.adopt_peer(event)
         told = list(call_events(event, call, party, self._untracked))
         kept = [call.feed(e, arrived_s=arrived_s) for e in told]
+        for saved in told:
+            if isinstance(saved, ev.RecordingSaved):
+                self._on_recording(call.call_id, saved)
         if event.kind == "line" and not told:
             self._miss_speaker("no_track" if event.track is None else "aside")
         if party == "prospect" and event.kind in ("initiated", "answered"):
@@ -133,6 +144,14 @@ class Teller:
     def _meet_stranger(self, event: TelephonyEvent) -> None:
         if event.kind == "line":
             self._miss_speaker("unknown_leg")
+        if event.kind == "recording_saved":
+            self._metrics.count("recordings", "unmatched")
+            log.warning(
+                "recording_unmatched",
+                recording_id=event.recording_id,
+                what_to_do="it is of no call here, or of one that ended long ago; it is in"
+                " Telnyx's portal",
+            )
         if event.leg_id is not None:
             self._release_late(event)
             self._strangers.meet(event.leg_id, event)

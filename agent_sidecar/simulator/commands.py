@@ -18,8 +18,10 @@ from telnyx.types.calls import (
     ActionGatherUsingSpeakParams,
     ActionHangupParams,
     ActionSpeakParams,
+    ActionStartRecordingParams,
     ActionStartStreamingParams,
     ActionStartTranscriptionParams,
+    ActionStopRecordingParams,
     ActionStopStreamingParams,
     ActionStopTranscriptionParams,
 )
@@ -35,6 +37,8 @@ PARAMS: Mapping[str, type] = {
     "gather_using_speak": ActionGatherUsingSpeakParams,
     "speak": ActionSpeakParams,
     "ai_assistant_add_messages": ActionAddAIAssistantMessagesParams,
+    "record_start": ActionStartRecordingParams,
+    "record_stop": ActionStopRecordingParams,
     "bridge": ActionBridgeParams,
     "hangup": ActionHangupParams,
 }

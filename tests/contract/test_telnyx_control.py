@@ -16,8 +16,10 @@ from telnyx.types.calls import (
     action_gather_using_speak_params,
     action_hangup_params,
     action_speak_params,
+    action_start_recording_params,
     action_start_streaming_params,
     action_start_transcription_params,
+    action_stop_recording_params,
     action_stop_streaming_params,
     action_stop_transcription_params,
 )
@@ -47,6 +49,8 @@ KEYS = {
     "bridge": action_bridge_params.ActionBridgeParams,
     "hangup": action_hangup_params.ActionHangupParams,
     "speak": action_speak_params.ActionSpeakParams,
+    "record_start": action_start_recording_params.ActionStartRecordingParams,
+    "record_stop": action_stop_recording_params.ActionStopRecordingParams,
     "ai_assistant_add_messages": (
         action_add_ai_assistant_messages_params.ActionAddAIAssistantMessagesParams
     ),
@@ -202,6 +206,15 @@ async def test_what_is_spoken_into_a_leg_only_that_leg_hears(stub: Stub, control
                 "command_id": COMMAND,
             },
         )
+    ]
+
+
+async def test_a_recording_has_a_channel_for_each_side(stub: Stub, control: TelnyxControl):
+    await control.start_recording(LEG, command_id=COMMAND)
+    await control.stop_recording(LEG, command_id=COMMAND)
+    assert stub.requests == [
+        ("record_start", LEG, {"channels": "dual", "format": "wav", "command_id": COMMAND}),
+        ("record_stop", LEG, {"command_id": COMMAND}),
     ]
 
 

@@ -37,6 +37,7 @@ from tests.fakes import (
     FakeJournal,
     FakeLeads,
     FakePublisher,
+    FakeRecordings,
     FakeRetriever,
 )
 
@@ -83,6 +84,7 @@ class Shell:
     auto_attach: bool = False
     untracked: Track | None = "inbound"
     transcribes_each_leg: bool = False
+    recordings: FakeRecordings | None = None
     hints_assistant: bool = False
     speaks_hints: bool = False
     metrics: Metrics = field(default_factory=Metrics)
@@ -108,6 +110,7 @@ class Shell:
             self.control,
             lambda: "ws://us/telnyx/media",
             transcribes_each_leg=self.transcribes_each_leg,
+            records=self.recordings is not None,
         )
         self.parts = CallParts(
             journal=self.journal,
@@ -146,6 +149,7 @@ class Shell:
                 weights=STARTING_WEIGHTS,
                 open_decoders=CODECS.open,
                 attacher=self.attacher,
+                recordings=self.recordings,
                 admission=Admission(lambda: self.lag_ms, 100.0),
                 agent="assistant",
                 auto_attach=self.auto_attach,

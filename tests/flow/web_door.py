@@ -132,6 +132,7 @@ class MadeUpRegistry:
             stream_url="wss://us.example/telnyx/media",
             streaming=True,
             transcribing=False,
+            recording=False,
             problems=("transcription: refused",),
         )
 

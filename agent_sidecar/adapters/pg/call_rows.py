@@ -26,7 +26,7 @@ def call_values(record: CallRecord) -> Mapping[str, object]:
         "telnyx_call_control_id": leg and leg.leg_id,
         "telnyx_leg_id": leg and leg.call_leg_id,
         "telnyx_session_id": leg and leg.call_session_id,
-        "recording_url": record.recording.url,
+        "recording_url": record.recording.place,
         "phases_completed": record.phase_reached,
         "phase_reached": record.phase_reached,
         "final_status": record.outcome.final_status,

@@ -151,6 +151,7 @@ async def test_a_call_is_announced_with_what_is_known():
             "stream_url": "wss://us.example/telnyx/media",
             "streaming": True,
             "transcribing": False,
+            "recording": False,
             "problems": ["transcription: refused"],
         }
         assert house.registry.attached == [

@@ -166,7 +166,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         tasks.create_task(alone(vigil.run()), name="vigil")
         exits.push_async_callback(_drain, settings, registry, relay)
         await resume_calls(parts.journal, registry, attacher, settings.resume_s, tasks)
-        await registry.recordings.resume(parts.journal)
+        await registry.recordings.resume()
         address.port = await exits.enter_async_context(
             open_front_door(parts, registry, desk, relay, call_parts.configuration)
         )

@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from agent_sidecar.domain import events as ev
+from agent_sidecar.domain.record import CallRecord
 from agent_sidecar.domain.types import CallId
 from agent_sidecar.errors import (
     CallUnknown,
@@ -19,16 +20,16 @@ from agent_sidecar.errors import (
     RecordingRefused,
     RecordingUnavailable,
 )
+from agent_sidecar.live.call_parts import CallParts
 from agent_sidecar.live.judging import Judging
-from agent_sidecar.ports import Clock, Journal, Recordings
-from agent_sidecar.telemetry import Metrics
+from agent_sidecar.ports import Recordings, TelephonyEvent
 
 log = structlog.get_logger()
 
 LINK_LIVES: Final = timedelta(minutes=10)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 # calls that may have ended within a link's life
-_RECENT: Final = 500
+_RECENT: Final = 200
 
 
 class RecordingCopier:
@@ -38,15 +39,15 @@ class RecordingCopier:
         self,
         recordings: Recordings | None,
         judging: Judging,
-        clock: Clock,
-        metrics: Metrics,
+        parts: CallParts,
         tasks: asyncio.TaskGroup,
     ) -> None:
         """Without `recordings` nothing is copied."""
         self._recordings = recordings
         self._judging = judging
-        self._clock = clock
-        self._metrics = metrics
+        self._journal = parts.journal
+        self._clock = parts.clock
+        self._metrics = parts.metrics
         self._tasks = tasks
 
     def copy(self, call_id: CallId, saved: ev.RecordingSaved) -> None:
@@ -55,10 +56,28 @@ class RecordingCopier:
             work = self._copy(self._recordings, call_id, saved)
             self._tasks.create_task(work, name=f"recording:{call_id}")
 
-    async def resume(self, journal: Journal) -> None:
+    async def match(self, event: TelephonyEvent) -> None:
+        """Find the call of a recording among those that are over, also before a restart."""
+        for committed in await self._journal.recent(limit=_RECENT):
+            record = committed.record
+            if event.recording_url is not None and _is_of(event, record):
+                saved = ev.RecordingSaved(
+                    at=event.at, url=event.recording_url, recording_id=event.recording_id
+                )
+                await self._judging.note_recording(record.call_id, saved)
+                self.copy(record.call_id, saved)
+                return
+        self._metrics.count("recordings", "unmatched")
+        log.warning(
+            "recording_unmatched",
+            recording_id=event.recording_id,
+            what_to_do="it is of no call here, or of one long ago; it is in Telnyx's portal",
+        )
+
+    async def resume(self) -> None:
         """Begin again with what a stop or a crash interrupted, as far as its links may live."""
         oldest = self._clock.now() - LINK_LIVES
-        for committed in await journal.recent(limit=_RECENT):
+        for committed in await self._journal.recent(limit=_RECENT):
             recording = committed.record.recording
             if recording.url is None or recording.file is not None:
                 continue
@@ -116,6 +135,15 @@ class RecordingCopier:
             error=error,
             what_to_do="fetch it from Telnyx's portal (Reporting, Recordings) while it is kept",
         )
+
+
+def _is_of(event: TelephonyEvent, record: CallRecord) -> bool:
+    leg_id, session = event.call_leg_id, event.call_session_id
+    return any(
+        (leg_id is not None and leg.call_leg_id == leg_id)
+        or (session is not None and leg.call_session_id == session)
+        for leg in record.legs
+    )
 
 
 def _name(call_id: CallId, url: str) -> str:

@@ -86,9 +86,7 @@ class Registry:
         )
         self._finished = FinishedCalls(parts.call.journal, parts.reader.playbook)
         self._judging = Judging(self._directory, self._finished, parts.on_recorded)
-        self.recordings = RecordingCopier(
-            parts.recordings, self._judging, parts.call.clock, parts.call.metrics, parts.tasks
-        )
+        self.recordings = RecordingCopier(parts.recordings, self._judging, parts.call, parts.tasks)
         self._teller = Teller(
             self._directory,
             self._strangers,
@@ -98,7 +96,7 @@ class Registry:
             parts.tasks,
             parts.call.metrics,
             parts.untracked,
-            on_recording=self.recordings.copy,
+            self.recordings,
         )
         self._attachments = Attachments(
             self._directory,

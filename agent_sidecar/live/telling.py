@@ -14,11 +14,12 @@ from datetime import timedelta
 import structlog
 
 from agent_sidecar.domain import events as ev
-from agent_sidecar.domain.types import CallId, Leg, LegId, Party, Track, TransferId
+from agent_sidecar.domain.types import Leg, LegId, Party, Track, TransferId
 from agent_sidecar.errors import StoreUnavailable
 from agent_sidecar.live.directory import Directory
 from agent_sidecar.live.legs import Legs
 from agent_sidecar.live.live_call import LiveCall
+from agent_sidecar.live.recordings import RecordingCopier
 from agent_sidecar.live.routing import call_events
 from agent_sidecar.live.strangers import Strangers, lead_of, our_number
 from agent_sidecar.live.transfer import CLIENT_STATE, TransferParts
@@ -52,13 +53,10 @@ class Teller:
         tasks: asyncio.TaskGroup,
         metrics: Metrics,
         untracked: Track | None,
-        on_recording: Callable[[CallId, ev.RecordingSaved], None],
+        recordings: RecordingCopier,
     ) -> None:
-        """`untracked` is whose words a line of the prospect's leg is that names no track.
-
-        `on_recording` is told of a call's recording.
-        """
-        self._on_recording = on_recording
+        """`untracked` is whose words a line of the prospect's leg is that names no track."""
+        self._recordings = recordings
         self._metrics = metrics
         self._untracked = untracked
         # what was logged once
@@ -119,7 +117,7 @@ class Teller:
         kept = [call.feed(e, arrived_s=arrived_s) for e in told]
         for saved in told:
             if isinstance(saved, ev.RecordingSaved):
-                self._on_recording(call.call_id, saved)
+                self._recordings.copy(call.call_id, saved)
         if event.kind == "line" and not told:
             self._miss_speaker("no_track" if event.track is None else "aside")
         if party == "prospect" and event.kind in ("initiated", "answered"):
@@ -145,13 +143,7 @@ class Teller:
         if event.kind == "line":
             self._miss_speaker("unknown_leg")
         if event.kind == "recording_saved":
-            self._metrics.count("recordings", "unmatched")
-            log.warning(
-                "recording_unmatched",
-                recording_id=event.recording_id,
-                what_to_do="it is of no call here, or of one that ended long ago; it is in"
-                " Telnyx's portal",
-            )
+            self._tasks.create_task(alone(self._recordings.match(event)), name="recording:match")
         if event.leg_id is not None:
             self._release_late(event)
             self._strangers.meet(event.leg_id, event)

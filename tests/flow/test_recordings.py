@@ -132,6 +132,26 @@ async def test_a_recording_is_found_by_leg_or_session_and_copied(said: dict[str,
         assert shell.counted("recordings", "kept") == 1
 
 
+@pytest.mark.parametrize("said", [{"call_session_id": None}, {"call_leg_id": None}])
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_recording_that_comes_long_after_its_call_is_found_all_the_same(
+    said: dict[str, Any], restarted: bool
+):
+    shell = recording_shell()
+    async with running(shell):
+        call = await a_recorded_call(shell)
+        if not restarted:
+            await asyncio.sleep(10 * LATE_S)
+            await saved(shell, **said)
+            await asyncio.sleep(1)
+    if restarted:
+        async with running(shell):
+            await saved(shell, **said)
+            await asyncio.sleep(1)
+    assert (await recording(shell, call)).file is not None
+    assert shell.counted("recordings", "unmatched") == 0
+
+
 async def test_of_a_session_the_prospect_s_call_is_meant():
     async with running(recording_shell()) as shell:
         await shell.tell("answered", **KNOWN)
@@ -150,7 +170,7 @@ async def test_a_recording_of_nobody_s_call_is_counted(said: dict[str, Any]):
         await a_recorded_call(shell)
         with capture_logs() as logs:
             await saved(shell, **said)
-        await asyncio.sleep(1)
+            await asyncio.sleep(1)
         assert copies(shell).tried_s == []
         assert shell.counted("recordings", "unmatched") == 1
         assert [entry["event"] for entry in logs] == ["recording_unmatched"]
@@ -244,11 +264,11 @@ async def test_a_restart_goes_on_copying_as_long_as_the_links_live():
         await asyncio.sleep(1)
     copies(shell).answers_after_s = 0
     async with running(shell):
-        await shell.registry.recordings.resume(shell.journal)
+        await shell.registry.recordings.resume()
         await asyncio.sleep(1)
         assert (await recording(shell, call)).file is not None
         tries = len(copies(shell).tried_s)
-        await shell.registry.recordings.resume(shell.journal)
+        await shell.registry.recordings.resume()
         await asyncio.sleep(1)
         assert len(copies(shell).tried_s) == tries
 
@@ -261,7 +281,7 @@ async def test_a_restart_leaves_alone_what_has_expired():
     tries = len(copies(shell).tried_s)
     shell.clock.advance(700)
     async with running(shell):
-        await shell.registry.recordings.resume(shell.journal)
+        await shell.registry.recordings.resume()
         await asyncio.sleep(1)
         assert len(copies(shell).tried_s) == tries
 

@@ -9,7 +9,7 @@ journal, and the next start takes it up again.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import NoReturn
@@ -17,31 +17,18 @@ from typing import NoReturn
 import structlog
 
 from agent_sidecar import __version__
-from agent_sidecar.adapters.model_prepare import ensure_model
-from agent_sidecar.adapters.onnx_embedder import OnnxEmbedder
-from agent_sidecar.adapters.playbook_vectors import PlaybookVectors
-from agent_sidecar.adapters.sqlite_journal import SqliteJournal
+from agent_sidecar.adapters.recording_files import RecordingFiles
 from agent_sidecar.adapters.telnyx_control import Account, TelnyxControl, Transcription
-from agent_sidecar.adapters.weights_file import weights_in_use
 from agent_sidecar.adapters.yaml_playbook import read_playbook
-from agent_sidecar.clock import SystemClock
-from agent_sidecar.codecs import Codecs
-from agent_sidecar.domain.engagement import Weights
-from agent_sidecar.domain.language import Reader
-from agent_sidecar.domain.listener import warm_up
-from agent_sidecar.domain.playbook import Closer, Playbook
+from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.record import Configuration
-from agent_sidecar.domain.strategies import why_not_live
-from agent_sidecar.domain.types import Vector
 from agent_sidecar.embedded import DataFolderLock, Stack, StackUrls
 from agent_sidecar.front import check_port, open_front_door
 from agent_sidecar.live.admission import Admission
 from agent_sidecar.live.attaching import Attacher
-from agent_sidecar.live.call_parts import CallParts
-from agent_sidecar.live.closers import ScheduledClosers
+from agent_sidecar.live.call_parts import CallParts, Prompting
 from agent_sidecar.live.guard import GuardParts, TransferGuard
 from agent_sidecar.live.hints import HintDesk
-from agent_sidecar.live.hub import Hub
 from agent_sidecar.live.messages import call_message
 from agent_sidecar.live.registry import Registry, RegistryParts
 from agent_sidecar.live.spare import SpareTime
@@ -49,42 +36,20 @@ from agent_sidecar.live.telling import alone
 from agent_sidecar.live.transfer import TransferParts
 from agent_sidecar.live.vigil import Vigil
 from agent_sidecar.live.warm import WarmCopy
+from agent_sidecar.parts import Parts, open_parts
 from agent_sidecar.resume import resume_calls
 from agent_sidecar.settings import Settings
-from agent_sidecar.stores import Stores, migrate_at_start, open_stores, servers_needed
-from agent_sidecar.telemetry import LagMeter, Metrics
+from agent_sidecar.stores import servers_needed
 from agent_sidecar.upkeep import (
     index_playbook,
     keep_proven,
     keep_ready,
     keep_warm,
     load_closers,
-    playbook_vectors,
 )
 from agent_sidecar.wrapup.relay import Relay, Settled
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What the service is made of, opened."""
-
-    settings: Settings
-    stores: Stores
-    journal: SqliteJournal
-    playbook: Playbook
-    # of the playbook's texts
-    vectors: Mapping[str, Vector]
-    reader: Reader
-    weights: Weights
-    embedder: OnnxEmbedder
-    codecs: Codecs
-    metrics: Metrics
-    lag: LagMeter
-    hub: Hub
-    closers: ScheduledClosers
-    clock: SystemClock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +91,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     check_port(settings)
     async with AsyncExitStack() as exits:
         urls = await exits.enter_async_context(open_stack(settings))
-        parts = await _open_parts(settings, urls, playbook, exits)
+        parts = await open_parts(settings, urls, playbook, exits)
         control = _control(settings, exits)
         tasks = await exits.enter_async_context(_background())
         relay = Relay(
@@ -140,6 +105,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             control,
             address.media_url,
             transcribes_each_leg=settings.transcription_tracks == "inbound",
+            records=settings.record,
         )
         warm = WarmCopy(parts.reader)
         desk = HintDesk(
@@ -150,8 +116,9 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             orphans=tasks,
             retrieval_s=settings.retrieval_s,
         )
-        call_parts = _call_parts(parts, desk)
-        registry = _registry(parts, call_parts, relay, attacher, tasks)
+        call_parts = _call_parts(parts, desk, control)
+        recordings = _recordings(settings, exits)
+        registry = _registry(parts, call_parts, relay, attacher, recordings, tasks)
         tasks.create_task(parts.lag.run(), name="lag")
         tasks.create_task(alone(keep_warm(parts, warm)), name="warm")
         tasks.create_task(alone(keep_proven(parts, warm)), name="proven")
@@ -167,6 +134,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             tasks.create_task(guard.run(), name="guard")
         exits.push_async_callback(_drain, settings, registry, relay)
         await resume_calls(parts.journal, registry, attacher, settings.resume_s, tasks)
+        await registry.recordings.resume()
         address.port = await exits.enter_async_context(
             open_front_door(parts, registry, desk, relay, call_parts.configuration)
         )
@@ -205,59 +173,6 @@ def _stop() -> NoReturn:
     raise _Stop
 
 
-async def _open_parts(
-    settings: Settings, urls: StackUrls | None, playbook: Playbook, exits: AsyncExitStack
-) -> Parts:
-    clock = SystemClock()
-    journal = await SqliteJournal.open(settings.data_dir / "journal.sqlite3", clock=clock)
-    exits.push_async_callback(journal.aclose)
-    folder = await asyncio.to_thread(
-        ensure_model,
-        settings.models,
-        settings.model,
-        lambda text: log.info("model_prepared", step=text),
-    )
-    embedder = await asyncio.to_thread(OnnxEmbedder.open, folder)
-    exits.push_async_callback(embedder.aclose)
-    weights = await asyncio.to_thread(_open_weights, settings, embedder, playbook)
-    await asyncio.to_thread(warm_up)
-    stores = await exits.enter_async_context(
-        open_stores(settings, urls, model=embedder.name, dimension=embedder.dimension)
-    )
-    await migrate_at_start(stores)
-    kept = PlaybookVectors(settings.data_dir, embedder.card)
-    vectors = await playbook_vectors(embedder, playbook, kept)
-    closers = ScheduledClosers(stores.schedule, stores.live, wrap_up_s=settings.closer_wrap_up_s)
-    metrics = Metrics()
-    return Parts(
-        settings=settings,
-        stores=stores,
-        journal=journal,
-        playbook=playbook,
-        vectors=vectors,
-        reader=Reader(playbook, vectors),
-        weights=weights,
-        embedder=embedder,
-        codecs=await Codecs.load(settings.l16_byte_order),
-        metrics=metrics,
-        lag=LagMeter(metrics),
-        hub=Hub(onward=stores.live.publish_message),
-        closers=closers,
-        clock=clock,
-    )
-
-
-def _open_weights(settings: Settings, embedder: OnnxEmbedder, playbook: Playbook) -> Weights:
-    weights = weights_in_use(settings.weights, model=embedder.name, dimension=embedder.dimension)
-    if weights.score is None:
-        what_to_do = "run `agent-sidecar learn fit` on calls of your own"
-        log.warning("score_not_fitted", model=embedder.name, what_to_do=what_to_do)
-    if (why := why_not_live(weights.strategies, playbook)) is not None:
-        log.warning("fitted_strategies_not_used", weights=weights.version, why=why)
-        return replace(weights, strategies=None)
-    return weights
-
-
 def _control(settings: Settings, exits: AsyncExitStack) -> TelnyxControl | None:
     if settings.telnyx_api_key is None:
         return None
@@ -277,13 +192,24 @@ def _control(settings: Settings, exits: AsyncExitStack) -> TelnyxControl | None:
     return control
 
 
+def _recordings(settings: Settings, exits: AsyncExitStack) -> RecordingFiles | None:
+    if not settings.record:
+        return None
+    recordings = RecordingFiles(
+        settings.data_dir / "recordings",
+        loopback=settings.telnyx_api_base.startswith("http://127.0.0.1"),
+    )
+    exits.push_async_callback(recordings.aclose)
+    return recordings
+
+
 def _closer(parts: Parts) -> Closer:
     """Return the closer that calls are handed to, with the number that the settings give him."""
     closer, number = parts.playbook.closers[0], parts.settings.closer_number
     return replace(closer, number=number) if number is not None else closer
 
 
-def _call_parts(parts: Parts, desk: HintDesk) -> CallParts:
+def _call_parts(parts: Parts, desk: HintDesk, control: TelnyxControl | None) -> CallParts:
     settings = parts.settings
     return CallParts(
         journal=parts.journal,
@@ -296,6 +222,11 @@ def _call_parts(parts: Parts, desk: HintDesk) -> CallParts:
         clock=parts.clock,
         metrics=parts.metrics,
         spare=SpareTime(lambda: parts.lag.now_ms),
+        prompting=Prompting(
+            control=control,
+            assistant=settings.hint_assistant,
+            aloud=settings.speak_hints,
+        ),
         configuration=Configuration(
             system_version=__version__,
             playbook=parts.playbook.name,
@@ -314,6 +245,7 @@ def _registry(
     call_parts: CallParts,
     relay: Relay,
     attacher: Attacher,
+    recordings: RecordingFiles | None,
     tasks: asyncio.TaskGroup,
 ) -> Registry:
     settings = parts.settings
@@ -332,6 +264,7 @@ def _registry(
             open_decoders=parts.codecs.open,
             weights=parts.weights,
             attacher=attacher,
+            recordings=recordings,
             admission=Admission(lambda: parts.lag.p99_ms, settings.admission_lag_ms),
             agent=settings.agent,
             auto_attach=settings.auto_attach,

@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from agent_sidecar import __version__
 from agent_sidecar.commands.availability_arguments import add_availability
+from agent_sidecar.domain.transfer_result import Conversion
 from agent_sidecar.errors import SidecarError
 from agent_sidecar.settings import Settings, read_settings
 from agent_sidecar.telemetry import set_up_logging
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_learn(commands)
     _add_policy(commands)
     add_availability(commands, _command)
+    _add_transfer(commands)
     _add_care(commands)
     _add_files(commands)
     return parser
@@ -242,6 +244,26 @@ def _add_policy(commands: "_Commands[argparse.ArgumentParser]") -> None:
     )
     trial.add_argument("--plot", type=Path, metavar="FILE", help="a picture, .svg or .png")
     trial.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def _add_transfer(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    transfer = commands.add_parser("transfer", help="Transfers to a closer.").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    result = _command(
+        transfer,
+        "result",
+        "Say what came of a transfer: what is left out stays as it was said before. The id is in"
+        " what the service shows of the call (GET /v1/calls/CALL_ID).",
+        "transfer",
+    )
+    result.add_argument("id", help="the transfer's id, CALL_ID:t1 for a call's first")
+    result.add_argument(
+        "--rating", type=int, choices=range(1, 11), metavar="1-10", help="of the prospect, 10 best"
+    )
+    result.add_argument("--result", choices=get_args(Conversion), help="what came of it")
+    result.add_argument("--notes", help="in the closer's words")
+    result.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
 def _add_care(commands: "_Commands[argparse.ArgumentParser]") -> None:

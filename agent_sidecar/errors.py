@@ -18,6 +18,8 @@ SidecarError
 ├── StoreUnavailable        a store could not be reached: try again later; nothing is lost
 ├── RecordRejected          a store refused this record: do not retry, park it, tell a human
 ├── JournalFailed           the local journal cannot take a write: refuse what needs it
+├── RecordingUnavailable    a recording cannot be fetched now: again, while its link lives
+├── RecordingRefused        a recording will never be fetched: tell a human
 ├── FrameMalformed          a media frame is not of the protocol: drop it, count it
 ├── CodecUnsupported        no decoder for this encoding: go on with text only
 ├── WebhookMalformed        a webhook is not of the protocol: answer 400, count it
@@ -25,6 +27,7 @@ SidecarError
 ├── TokenInvalid            a media socket without a right to enter: close it
 ├── RequestInvalid          a request to the front door is wrong: answer 400, name the field
 ├── CallUnknown             no such call here: answer 404
+├── TransferUnknown         no such transfer here: answer 404
 ├── CallEnded               the call is over at the provider's: answer 409, do not attach again
 ├── Overloaded              all the calls we can carry: attach later, or elsewhere
 ├── CommandRefused          Telnyx refused a command: do not repeat it
@@ -105,6 +108,14 @@ class JournalFailed(SidecarError):
     """The journal could not make a write durable; what was to be acknowledged must not be."""
 
 
+class RecordingUnavailable(SidecarError):
+    """A recording could not be fetched or written now; its link may still give it."""
+
+
+class RecordingRefused(SidecarError):
+    """A recording's link gives nothing, too much, or is none that we follow."""
+
+
 class FrameMalformed(SidecarError):
     """A media-stream frame does not follow the protocol."""
 
@@ -136,6 +147,16 @@ class RequestInvalid(SidecarError):
 
 class CallUnknown(SidecarError):
     """No call of that id is known here."""
+
+
+class TransferUnknown(SidecarError):
+    """No transfer of that id is known here; the text says where ids are."""
+
+    def __init__(self, transfer_id: str) -> None:
+        super().__init__(
+            f"there is no transfer {transfer_id!r}: GET /v1/calls/CALL_ID lists those of a call,"
+            " GET /v1/calls the calls"
+        )
 
 
 class CallEnded(SidecarError):

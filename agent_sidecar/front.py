@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
 
 from agent_sidecar.adapters.telnyx_signature import SignatureCheck
 from agent_sidecar.adapters.telnyx_wire import decode_frame, decode_webhook
@@ -19,14 +18,12 @@ from agent_sidecar.learning.ingest import IngestParts, ingest_all
 from agent_sidecar.live.admission import REFUSED_AT
 from agent_sidecar.live.hints import HintDesk
 from agent_sidecar.live.registry import Registry
+from agent_sidecar.parts import Parts
 from agent_sidecar.ports import Projection
 from agent_sidecar.settings import Settings
 from agent_sidecar.web.server import FrontDoor, FrontDoorParts
 from agent_sidecar.wrapup.relay import Relay
 from agent_sidecar.wrapup.verify import verify
-
-if TYPE_CHECKING:
-    from agent_sidecar.app import Parts
 
 PING_S = 2.0
 
@@ -48,7 +45,7 @@ def check_port(settings: Settings) -> None:
 
 @asynccontextmanager
 async def open_front_door(
-    parts: "Parts",
+    parts: Parts,
     registry: Registry,
     desk: HintDesk,
     relay: Relay,
@@ -94,7 +91,7 @@ async def open_front_door(
 
 
 async def _take_in(
-    parts: "Parts",
+    parts: Parts,
     worker: ImportWorker,
     relay: Relay,
     calls: Sequence[RecordedCall],
@@ -119,7 +116,7 @@ async def _take_in(
 class StoreStatus:
     """Answers what the stores do now."""
 
-    def __init__(self, parts: "Parts") -> None:
+    def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
     def ready(self) -> tuple[bool, Mapping[str, object]]:

@@ -15,6 +15,8 @@ from agent_sidecar.domain.events import CallEvent
 from agent_sidecar.domain.hints import Question, Retrieved
 from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.record import CallRecord
+from agent_sidecar.domain.telephony import TelephonyEvent as TelephonyEvent
+from agent_sidecar.domain.telephony import TelephonyKind as TelephonyKind
 from agent_sidecar.domain.types import (
     CallId,
     CommandId,
@@ -22,7 +24,6 @@ from agent_sidecar.domain.types import (
     Lead,
     LegId,
     StoreName,
-    Track,
     TransferId,
     Vector,
 )
@@ -239,6 +240,17 @@ class Conversations(Protocol):
         """Walk over calls started since then but those, oldest first; broken ones are left out."""
 
 
+class Recordings(Protocol):
+    """Where copies of recorded calls are kept."""
+
+    async def keep(self, url: str, name: str) -> str:
+        """Copy what the link gives; return where. The same name is the same copy, made once.
+
+        Raises `RecordingUnavailable` (try again) or `RecordingRefused` (do not).
+        """
+        ...
+
+
 class Leads(Protocol):
     """Who is called."""
 
@@ -320,6 +332,12 @@ class CallControl(Protocol):
 
     async def start_transcription(self, leg_id: LegId, *, command_id: CommandId) -> None: ...
 
+    async def start_recording(self, leg_id: LegId, *, command_id: CommandId) -> None:
+        """Record both sides of the leg, each in a channel of its own."""
+        ...
+
+    async def stop_recording(self, leg_id: LegId, *, command_id: CommandId) -> None: ...
+
     async def stop_stream(self, leg_id: LegId, *, command_id: CommandId) -> None: ...
 
     async def stop_transcription(self, leg_id: LegId, *, command_id: CommandId) -> None: ...
@@ -330,6 +348,16 @@ class CallControl(Protocol):
         self, leg_id: LegId, *, text: str, digits: str, command_id: CommandId
     ) -> None:
         """Speak and wait for one of `digits`; the answer is `call.gather.ended`."""
+        ...
+
+    async def add_assistant_message(
+        self, leg_id: LegId, *, text: str, command_id: CommandId
+    ) -> None:
+        """Tell the leg's AI assistant something for its next turn; nobody is interrupted."""
+        ...
+
+    async def speak(self, leg_id: LegId, *, text: str, command_id: CommandId) -> None:
+        """Say something to who is on this leg, and to nobody else; its end is told by webhook."""
         ...
 
     async def bridge(self, leg_id: LegId, *, to: LegId, command_id: CommandId) -> None: ...
@@ -343,56 +371,6 @@ class CallControl(Protocol):
     async def live_legs(self) -> Mapping[str, LegId]:
         """Return every live leg that we dialled, by its client state, of which it has one."""
         ...
-
-
-TelephonyKind = Literal[
-    "initiated",
-    "answered",
-    "hangup",
-    "bridged",
-    "line",
-    "gather_ended",
-    "machine_detected",
-    "stream_started",
-    "stream_stopped",
-    "stream_failed",
-    "recording_saved",
-    "other",
-]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TelephonyEvent:
-    """One webhook in our words; what it does not say is None."""
-
-    event_id: str
-    # the provider's own name, for logs
-    event_type: str
-    kind: TelephonyKind
-    at: datetime
-    leg_id: LegId | None = None
-    call_leg_id: str | None = None
-    call_session_id: str | None = None
-    # decoded from base64; empty when there is none
-    client_state: str = ""
-    direction: Literal["incoming", "outgoing"] | None = None
-    from_: str | None = None
-    to: str | None = None
-    # of `line`
-    text: str = ""
-    is_final: bool = True
-    confidence: float | None = None
-    track: Track | None = None
-    # of `hangup`; a failed stream gives its reason in `cause`
-    cause: str | None = None
-    source: str | None = None
-    # of `gather_ended`; the result of `machine_detected` is its status
-    status: str | None = None
-    digits: str = ""
-    # of `bridged`, where the provider says it
-    peer_leg_id: LegId | None = None
-    recording_url: str | None = None
-    recording_id: str | None = None
 
 
 # --- who listens --------------------------------------------------------------------------------

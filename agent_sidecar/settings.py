@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     forward_url: str | None = None
     # attach by ourselves on call.answered of a leg nobody announced
     auto_attach: bool = False
+    # record each attached call and copy the file into `recordings` of the data folder
+    record: bool = False
     transcription_engine: str = "Telnyx"
     # JSON object for transcription_engine_config; None: the engine's defaults
     transcription_config: str | None = None
@@ -65,6 +67,10 @@ class Settings(BaseSettings):
     l16_byte_order: Literal["detect", "big", "little"] = "detect"
 
     agent: Literal["assistant", "human", "external"] = "assistant"
+    # a Telnyx AI assistant on the prospect's leg gets each hint as a message
+    hint_assistant: bool = True
+    # a human agent hears each hint, spoken on a leg of his own
+    speak_hints: bool = False
     # E.164 number of the default closer; overrides the playbook's
     closer_number: str | None = None
     # the number we dial the closer from; None: the prospect's leg's own
@@ -123,6 +129,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"HOST {self.host} is reachable from outside: set SIDECAR_API_TOKEN as well,"
                 " or keep HOST at 127.0.0.1"
+            )
+        if self.record and self.telnyx_public_key is None:
+            raise ValueError(
+                "RECORD fetches what webhooks name: set SIDECAR_TELNYX_PUBLIC_KEY as well, so that"
+                " nobody but Telnyx can name it"
             )
         if self.retrieval_s >= self.hint_deadline_s:
             raise ValueError("RETRIEVAL_S must be below HINT_DEADLINE_S")

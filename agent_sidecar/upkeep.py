@@ -16,7 +16,7 @@ from agent_sidecar.live.warm import PROVEN, WarmCopy
 from agent_sidecar.ports import Embedder
 
 if TYPE_CHECKING:
-    from agent_sidecar.app import Parts
+    from agent_sidecar.parts import Parts
 
 log = structlog.get_logger()
 

@@ -472,6 +472,12 @@ class FakeCallControl(Adversity):
     async def start_transcription(self, leg_id: LegId, *, command_id: CommandId) -> None:
         await self._send("start_transcription", leg_id, command_id)
 
+    async def start_recording(self, leg_id: LegId, *, command_id: CommandId) -> None:
+        await self._send("start_recording", leg_id, command_id)
+
+    async def stop_recording(self, leg_id: LegId, *, command_id: CommandId) -> None:
+        await self._send("stop_recording", leg_id, command_id)
+
     async def stop_stream(self, leg_id: LegId, *, command_id: CommandId) -> None:
         await self._send("stop_stream", leg_id, command_id)
 
@@ -495,6 +501,14 @@ class FakeCallControl(Adversity):
     ) -> None:
         await self._send("ask_for_digit", leg_id, command_id, text=text, digits=digits)
         self._check_alive(leg_id)
+
+    async def add_assistant_message(
+        self, leg_id: LegId, *, text: str, command_id: CommandId
+    ) -> None:
+        await self._send("add_assistant_message", leg_id, command_id, text=text)
+
+    async def speak(self, leg_id: LegId, *, text: str, command_id: CommandId) -> None:
+        await self._send("speak", leg_id, command_id, text=text)
 
     async def bridge(self, leg_id: LegId, *, to: LegId, command_id: CommandId) -> None:
         await self._send("bridge", leg_id, command_id, to=to)
@@ -526,6 +540,23 @@ class FakeCallControl(Adversity):
     def _check_alive(self, leg_id: LegId) -> None:
         if leg_id not in self.alive:
             raise CommandRefused(f"the call {leg_id} is no longer active", code="90018")
+
+
+class FakeRecordings(Adversity):
+    """Copies that are only remembered."""
+
+    def __init__(self, **adversity: object) -> None:
+        super().__init__(**adversity)  # type: ignore[arg-type]  # Adversity checks the names
+        # name -> link
+        self.kept: dict[str, str] = {}
+        # every try, and its loop time
+        self.tried_s: list[float] = []
+
+    async def keep(self, url: str, name: str) -> str:
+        self.tried_s.append(asyncio.get_running_loop().time())
+        await self.strike()
+        self.kept[name] = url
+        return f"recordings/{name}.wav"
 
 
 class FakeLeads(Adversity):

@@ -5,19 +5,24 @@ corrected outcome, and the lead stands where it would have stood anyway.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import asyncpg
 
 from agent_sidecar.adapters.pg import Connection, PgPool, apply_schema, lead_rows
-from agent_sidecar.adapters.pg.call_rows import call_values, transfer_values
+from agent_sidecar.adapters.pg.call_rows import call_values, result_values, transfer_values
+from agent_sidecar.adapters.pg.lead_moves import move_lead, past_calls
 from agent_sidecar.adapters.phones import DEFAULT_REGION
-from agent_sidecar.domain.lead_progress import LeadProgress, PastCall, lead_progress
+from agent_sidecar.domain.lead_progress import PastCall, lead_progress
 from agent_sidecar.domain.record import CallRecord
 from agent_sidecar.domain.types import CallId, StoreName
 
-_GET_CALL = "SELECT lead_id, end_time, final_status, booked FROM calls WHERE call_id = $1"
+_GET_CALL = """
+SELECT lead_id, end_time, final_status, booked,
+    (SELECT max(result_at) FROM transfers WHERE transfers.call_id = calls.id) AS result_at
+FROM calls WHERE call_id = $1
+"""
 # the parameters of both are in the order of `call_rows`
 _UPSERT_CALL = """
 INSERT INTO calls (id, call_id, lead_id, source, external_id, start_time, answered_at, end_time,
@@ -43,12 +48,13 @@ ON CONFLICT (call_id) DO UPDATE SET
 RETURNING id
 """
 _FORGET_TRANSFERS = "DELETE FROM transfers WHERE call_id = $1 AND transfer_id <> ALL($2::text[])"
-# what a person said of a transfer (rating, result, notes) is never touched
+# where the record says no rating, result or notes, those of somebody's own SQL stay
 _UPSERT_TRANSFER = """
 INSERT INTO transfers (call_id, lead_id, transfer_id, closer, initiated_at, answered_at, bridged_at,
     completed_at, duration, transfer_accepted, outcome_type, outcome_reason,
-    engagement_score_at_transfer, conversation_phase, key_indicators)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+    engagement_score_at_transfer, conversation_phase, key_indicators, kevin_rating,
+    conversion_result, notes, result_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
 ON CONFLICT (transfer_id) DO UPDATE SET
     call_id = excluded.call_id, lead_id = excluded.lead_id, closer = excluded.closer,
     initiated_at = excluded.initiated_at, answered_at = excluded.answered_at,
@@ -57,24 +63,14 @@ ON CONFLICT (transfer_id) DO UPDATE SET
     outcome_type = excluded.outcome_type, outcome_reason = excluded.outcome_reason,
     engagement_score_at_transfer = excluded.engagement_score_at_transfer,
     conversation_phase = excluded.conversation_phase, key_indicators = excluded.key_indicators,
-    updated_at = now()
-"""
-_LOCK_LEAD = """
-SELECT status, set_status, set_status_at, calls_status FROM leads WHERE id = $1 FOR UPDATE
-"""
-_CALLS_OF_LEADS = """
-SELECT lead_id, call_id, end_time, final_status, booked, transfer_successful, engagement_score,
-    next_followup
-FROM calls WHERE lead_id = ANY($1::uuid[]) AND end_time IS NOT NULL
-"""
-_MOVE_LEAD = """
-UPDATE leads SET status = $2, calls_status = $2, set_status = $3, set_status_at = $4,
-    last_contacted = $5, next_followup = $6, qualification_score = $7, relationship_strength = $8,
-    updated_at = now()
-WHERE id = $1
+    kevin_rating = coalesce(excluded.kevin_rating, transfers.kevin_rating),
+    conversion_result = coalesce(excluded.conversion_result, transfers.conversion_result),
+    notes = coalesce(excluded.notes, transfers.notes),
+    result_at = coalesce(excluded.result_at, transfers.result_at), updated_at = now()
 """
 _FIND_CALLS = """
-SELECT calls.*, leads.calls_status, leads.set_status, leads.set_status_at
+SELECT calls.*, leads.calls_status, leads.set_status, leads.set_status_at,
+    leads.kevin_rating AS lead_rating, leads.kevin_notes AS lead_notes
 FROM calls LEFT JOIN leads ON leads.id = calls.lead_id WHERE call_id = ANY($1::text[])
 """
 _FIND_TRANSFERS = """
@@ -125,14 +121,9 @@ class PostgresCrm:
         before = await connection.fetchrow(_GET_CALL, record.call_id)
         lead_id = await self._lead_id(connection, record)
         await _write_call(connection, record, lead_id)
-        is_news = before is None or (
-            before["end_time"] != record.ended_at
-            or before["final_status"] != record.outcome.final_status
-            or before["booked"] != record.outcome.booked
-        )
-        await _move_lead(connection, lead_id, record.ended_at if is_news else None)
+        await move_lead(connection, lead_id, _news_at(record, before))
         if before is not None and before["lead_id"] not in {None, lead_id}:
-            await _move_lead(connection, before["lead_id"], None)
+            await move_lead(connection, before["lead_id"], None)
 
     async def differences(self, records: Sequence[CallRecord]) -> Mapping[CallId, Sequence[str]]:
         """Compare the rows of calls and transfers, and where their leads stand."""
@@ -142,7 +133,7 @@ class PostgresCrm:
             calls = {row["call_id"]: row for row in await connection.fetch(_FIND_CALLS, ids)}
             transfers = await connection.fetch(_FIND_TRANSFERS, ids)
             leads = {row["lead_id"] for row in calls.values()} - {None}
-            past = await _past_calls(connection, list(leads))
+            past = await past_calls(connection, list(leads))
             wrong = {
                 record.call_id: tuple(
                     _differences(
@@ -191,57 +182,24 @@ async def _write_call(connection: Connection, record: CallRecord, lead_id: UUID)
     await connection.execute(_FORGET_TRANSFERS, call_key, transfer_ids)
     if not transfer_ids:
         return
-    rows = [(call_key, lead_id, *transfer_values(attempt).values()) for attempt in record.transfers]
+    rows = [
+        (call_key, lead_id, *transfer_values(attempt).values(), *result_values(attempt).values())
+        for attempt in record.transfers
+    ]
     await connection.executemany(_UPSERT_TRANSFER, rows)
 
 
-async def _move_lead(connection: Connection, lead_id: UUID, news_at: datetime | None) -> None:
-    """Fold the lead's calls; `news_at` is the end of a call that says something new."""
-    lead = await connection.fetchrow(_LOCK_LEAD, lead_id)
-    if lead is None:
-        return
-    set_status, set_at = lead["set_status"] or "new", lead["set_status_at"]
-    if lead["status"] != (lead["calls_status"] or set_status):
-        # Somebody's own SQL changed it, at a time that nobody wrote down: before the call that
-        # comes only now, and after every other.
-        set_status, set_at = lead["status"], news_at or datetime.now(UTC)
-    calls = (await _past_calls(connection, [lead_id])).get(lead_id, ())
-    progress = lead_progress(calls, set_status=set_status, set_at=set_at)
-    await connection.execute(_MOVE_LEAD, lead_id, *_progress_values(progress, set_status, set_at))
-
-
-def _progress_values(
-    progress: LeadProgress, set_status: str, set_at: datetime | None
-) -> Sequence[object]:
-    return (
-        progress.status,
-        None if set_status == "new" else set_status,
-        set_at,
-        progress.last_contacted_at,
-        progress.next_followup_at,
-        progress.qualification_score,
-        progress.relationship,
-    )
-
-
-async def _past_calls(
-    connection: Connection, lead_ids: Sequence[UUID]
-) -> Mapping[UUID, Sequence[PastCall]]:
-    past: dict[UUID, list[PastCall]] = {}
-    for row in await connection.fetch(_CALLS_OF_LEADS, lead_ids):
-        score = row["engagement_score"]
-        call = PastCall(
-            call_id=row["call_id"],
-            ended_at=row["end_time"],
-            # a row that others wrote may lack it
-            final_status=row["final_status"] or "unknown",
-            booked=row["booked"],
-            transferred=row["transfer_successful"],
-            engagement=None if score is None else float(score),
-            follow_up_at=row["next_followup"],
-        )
-        past.setdefault(row["lead_id"], []).append(call)
-    return past
+def _news_at(record: CallRecord, before: asyncpg.Record | None) -> datetime | None:
+    """Return from when on the record says something that was not known; None: nothing."""
+    if before is None or (before["end_time"], before["final_status"], before["booked"]) != (
+        record.ended_at,
+        record.outcome.final_status,
+        record.outcome.booked,
+    ):
+        return record.ended_at
+    said = [a.result.posted_at for a in record.transfers if a.result is not None]
+    newest = max(said, default=None)
+    return newest if newest != before["result_at"] else None
 
 
 def _differences(
@@ -260,19 +218,25 @@ def _differences(
         if row is None:
             yield f"transfers: {attempt.transfer_id} is missing"
         else:
-            yield from _wrong_columns("transfers", row, transfer_values(attempt))
+            said = {k: v for k, v in result_values(attempt).items() if v is not None}
+            yield from _wrong_columns("transfers", row, {**transfer_values(attempt), **said})
     for transfer_id in found:
         yield f"transfers: {transfer_id} is not of this call"
     if call["lead_id"] is None:
         yield "calls.lead_id: the call has no lead"
         return
-    status = lead_progress(
+    progress = lead_progress(
         past.get(call["lead_id"], ()),
         set_status=call["set_status"] or "new",
         set_at=call["set_status_at"],
-    ).status
-    if call["calls_status"] != status:
-        yield f"leads.calls_status: found {call['calls_status']}, expected {status}"
+    )
+    if call["calls_status"] != progress.status:
+        yield f"leads.calls_status: found {call['calls_status']}, expected {progress.status}"
+    rating, notes = progress.closer_rating, progress.closer_notes
+    if rating is not None and call["lead_rating"] != rating:
+        yield f"leads.kevin_rating: found {call['lead_rating']}, expected {rating}"
+    if notes is not None and call["lead_notes"] != notes:
+        yield "leads.kevin_notes: not what the closer said last"
 
 
 def _wrong_columns(

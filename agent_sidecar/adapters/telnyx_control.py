@@ -157,6 +157,22 @@ class TelnyxControl:
 
         await self._tries.send("transcription_start", send)
 
+    async def start_recording(self, leg_id: LegId, *, command_id: CommandId) -> None:
+        """Record both sides of the leg, each in a channel of its own."""
+        await self._tries.send(
+            "record_start",
+            lambda: self._actions.start_recording(
+                leg_id, channels="dual", format="wav", command_id=command_id
+            ),
+        )
+
+    async def stop_recording(self, leg_id: LegId, *, command_id: CommandId) -> None:
+        """End the recording of the leg; its file is told of as after a hangup."""
+        await self._tries.send(
+            "record_stop",
+            lambda: self._actions.stop_recording(leg_id, command_id=command_id),
+        )
+
     async def stop_stream(self, leg_id: LegId, *, command_id: CommandId) -> None:
         """End all media streams of the leg."""
         await self._tries.send(
@@ -218,6 +234,32 @@ class TelnyxControl:
                 valid_digits=digits,
                 minimum_digits=1,
                 maximum_digits=1,
+                command_id=command_id,
+            ),
+        )
+
+    async def add_assistant_message(
+        self, leg_id: LegId, *, text: str, command_id: CommandId
+    ) -> None:
+        """Tell the leg's AI assistant something for its next turn; nobody is interrupted."""
+        await self._tries.send(
+            "ai_assistant_add_messages",
+            lambda: self._actions.add_ai_assistant_messages(
+                leg_id,
+                messages=[{"role": "system", "content": text}],
+                command_id=command_id,
+            ),
+        )
+
+    async def speak(self, leg_id: LegId, *, text: str, command_id: CommandId) -> None:
+        """Say something to who is on this leg, and to nobody else."""
+        await self._tries.send(
+            "speak",
+            lambda: self._actions.speak(
+                leg_id,
+                payload=text,
+                voice=self._account.voice,
+                target_legs="self",
                 command_id=command_id,
             ),
         )

@@ -208,6 +208,7 @@ _KINDS: Final[dict[str, TelephonyKind]] = {
     "call.bridged": "bridged",
     "call.transcription": "line",
     "call.gather.ended": "gather_ended",
+    "call.speak.ended": "speak_ended",
     "call.machine.detection.ended": "machine_detected",
     "call.machine.premium.detection.ended": "machine_detected",
     # no `call.` prefix, unlike all others
@@ -220,8 +221,8 @@ _KINDS: Final[dict[str, TelephonyKind]] = {
 _GREETING_ENDED: Final = frozenset(
     {"call.machine.greeting.ended", "call.machine.premium.greeting.ended"}
 )
-# `call.recording.saved` names no leg
-_WITHOUT_LEG: Final = frozenset({"recording_saved", "other"})
+# `call.recording.saved` names no leg; that a text was spoken is worth no refusal
+_WITHOUT_LEG: Final = frozenset({"recording_saved", "speak_ended", "other"})
 
 _Text = Annotated[str, Meta(min_length=1)]
 

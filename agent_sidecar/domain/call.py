@@ -35,7 +35,6 @@ from agent_sidecar.domain.record import (
     CallRecord,
     Configuration,
     KeyMoment,
-    Recording,
     TranscriptSegment,
 )
 from agent_sidecar.domain.retell import lead_kind_of, make_record
@@ -55,6 +54,7 @@ COMPLETES = (
     ev.TransferProgressed,
     ev.RecordingSaved,
     ev.OutcomePosted,
+    ev.TransferJudged,
 )
 
 
@@ -106,7 +106,7 @@ class Call:
         """Take one event; return what the call asks for because of it.
 
         A closed call takes only what completes its record: lead, late lines, the late proof of a
-        bridge, recording, outcome.
+        bridge, recording, outcome, what came of a transfer.
         """
         if self.is_closed and not isinstance(event, COMPLETES):
             return ()
@@ -212,10 +212,12 @@ class Call:
                 log.closer, log.closer_now = closer, available
             case ev.HintJudged():
                 self._hinting.judge(event)
-            case ev.RecordingSaved(url=url, recording_id=recording_id):
-                log.recording = Recording(url=url, recording_id=recording_id)
+            case ev.RecordingSaved(url=url, recording_id=recording_id, file=file):
+                log.recording = log.recording.saved(url, recording_id, file)
             case ev.OutcomePosted(final_status=status, qualified=qualified):
                 log.posted = (status, qualified)
+            case ev.TransferJudged():
+                self._transferring.judge(event)
 
     def _note_leg(self, event: ev.LegJoined | ev.LegsBridged) -> None:
         log = self.log

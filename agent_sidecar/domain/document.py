@@ -104,7 +104,7 @@ def _audio(record: CallRecord) -> dict[str, object]:
     recording = record.recording
     talked_s = record.answered_at and (record.ended_at - record.answered_at).total_seconds()
     return {
-        "recordingUrl": recording.url,
+        "recordingUrl": recording.place,
         "recordingId": recording.recording_id,
         "duration": talked_s,
         "telnyx": {

@@ -10,9 +10,16 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 
 from agent_sidecar.domain.hints import Hint, Question, Retrieved
-from agent_sidecar.domain.record import Acoustics, FinalStatus, TransferOutcome
+from agent_sidecar.domain.record import Acoustics, FinalStatus
+from agent_sidecar.domain.transfer_events import CancelTransfer as CancelTransfer
+from agent_sidecar.domain.transfer_events import StartTransfer as StartTransfer
+from agent_sidecar.domain.transfer_events import TransferProgressed as TransferProgressed
+from agent_sidecar.domain.transfer_events import TransferStep as TransferStep
+from agent_sidecar.domain.transfer_events import TransferWanted as TransferWanted
+from agent_sidecar.domain.transfer_result import TransferResult
 from agent_sidecar.domain.types import (
     AgentKind,
+    CallCommand,
     CallId,
     CommandId,
     HintId,
@@ -105,11 +112,11 @@ class StreamChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandDecided:
-    """A command about to be sent, kept before it is: what mends a stream or a transcription."""
+    """A command about to be sent, kept before it is: what mends a stream, what tells the agent."""
 
     at: datetime
     leg_id: LegId
-    command: Literal["streaming_start", "transcription_stop", "transcription_start"]
+    command: CallCommand
     command_id: CommandId
     reason: str
 
@@ -182,50 +189,12 @@ class CloserChecked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TransferWanted:
-    """Somebody asks for the transfer, or forbids it."""
-
-    at: datetime
-    by: str
-    veto: bool = False
-
-
-TransferStep = Literal[
-    "leased",
-    "dialing",
-    "ringing",
-    "answered",
-    # `reason` is what machine detection said
-    "detected",
-    "briefing",
-    "accepted",
-    "bridging",
-    "bridged",
-    "ended",
-]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransferProgressed:
-    """One step of a transfer was decided or observed."""
-
-    transfer_id: TransferId
-    at: datetime
-    step: TransferStep
-    closer: str
-    reason: str = ""
-    leg_id: LegId | None = None
-    # decided and kept before the command is sent
-    command_id: CommandId | None = None
-    # with `ended` only
-    outcome: TransferOutcome | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingSaved:
     at: datetime
     url: str
     recording_id: str | None = None
+    # our copy, once it is made
+    file: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +204,14 @@ class OutcomePosted:
     at: datetime
     final_status: FinalStatus
     qualified: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferJudged:
+    """A closer says what came of a transfer."""
+
+    transfer_id: TransferId
+    result: TransferResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,6 +243,7 @@ CallEvent: TypeAlias = (
     | TransferProgressed
     | RecordingSaved
     | OutcomePosted
+    | TransferJudged
     | CallClosed
 )
 
@@ -321,25 +299,6 @@ class PublishHint:
 
     hint: Hint
     latency_ms: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartTransfer:
-    """Hand the prospect to the closer now."""
-
-    transfer_id: TransferId
-    engagement: float | None
-    phase: int
-    reasons: tuple[str, ...]
-    last_objection: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelTransfer:
-    """Stop the running transfer: the prospect left, or somebody vetoed."""
-
-    transfer_id: TransferId
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

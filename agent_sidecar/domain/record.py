@@ -4,11 +4,12 @@ Plain values only, so that a record can be written to the journal, read back and
 Scales and meanings are those of the data model: engagement 0..100, sentiment -1..1, times UTC.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
 from agent_sidecar.domain.hints import Hint, HintStatus
+from agent_sidecar.domain.transfer_result import TransferResult
 from agent_sidecar.domain.types import (
     AgentKind,
     CallId,
@@ -177,6 +178,12 @@ class TransferAttempt:
     bridged_at: datetime | None = None
     # hangup of the closer's leg
     completed_at: datetime | None = None
+    # what the closer said of it; None: nothing yet
+    result: TransferResult | None = None
+
+    def judged(self, result: TransferResult) -> "TransferAttempt":
+        """Return the attempt with what a closer says of it now."""
+        return replace(self, result=result.after(self.result))
 
     @property
     def duration_s(self) -> float | None:
@@ -266,8 +273,21 @@ class Voice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
+    # the provider's link, which soon expires
     url: str | None = None
     recording_id: str | None = None
+    # our copy, from the data folder on
+    file: str | None = None
+
+    @property
+    def place(self) -> str | None:
+        """Where the sound is: our copy rather than a link."""
+        return self.file or self.url
+
+    def saved(self, url: str, recording_id: str | None, file: str | None) -> "Recording":
+        """Return what is known after it was saved, or copied; the same link keeps its copy."""
+        file = file or (self.file if url == self.url else None)
+        return Recording(url=url, recording_id=recording_id, file=file)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

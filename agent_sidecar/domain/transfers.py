@@ -18,6 +18,7 @@ from agent_sidecar.domain.events import (
     Effect,
     PublishTransfer,
     StartTransfer,
+    TransferJudged,
     TransferProgressed,
     TransferWanted,
 )
@@ -70,6 +71,12 @@ class Transferring:
         if event.step == "ended":
             self._open = None
             self._policy.ended(self._log.seconds(event.at), noted.outcome)
+
+    def judge(self, event: TransferJudged) -> None:
+        """Note what the closer says of an attempt."""
+        attempt = self._log.transfers.get(event.transfer_id)
+        if attempt is not None:
+            self._log.transfers[event.transfer_id] = attempt.judged(event.result)
 
     def cancel(self, reason: str) -> Iterator[Effect]:
         """Stop the attempt that runs, if any."""

@@ -24,6 +24,15 @@ Source = Literal["live", "import", "replay", "demo"]
 Track = Literal["inbound", "outbound"]
 StoreName = Literal["conversations", "postgres", "neo4j", "chroma"]
 STORES: tuple[StoreName, ...] = ("conversations", "postgres", "neo4j", "chroma")
+# commands that a call decides on beside those of its transfers, in Telnyx's words
+CallCommand = Literal[
+    "streaming_start",
+    "transcription_stop",
+    "transcription_start",
+    "ai_assistant_add_messages",
+    "speak",
+    "record_start",
+]
 DeliveryState = Literal["pending", "delivered", "parked"]
 
 # float32, shape (dimension,), unit length

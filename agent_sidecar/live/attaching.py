@@ -39,6 +39,7 @@ class Started:
 
     streaming: bool = False
     transcribing: bool = False
+    recording: bool = False
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -56,11 +57,14 @@ class Attacher:
         media_url: Callable[[], str],
         *,
         transcribes_each_leg: bool = False,
+        records: bool = False,
     ) -> None:
         """`media_url` is our media socket's address, known once the port is open.
 
-        `transcribes_each_leg`: a transcription has the voice of its own leg only.
+        `transcribes_each_leg`: a transcription has the voice of its own leg only. `records`: the
+        prospect's leg is to be recorded.
         """
+        self.records = records
         # None: no Telnyx account is set
         self.control = control
         self._media_url = media_url
@@ -70,22 +74,32 @@ class Attacher:
         """Return the address that lets one media stream in."""
         return f"{self._media_url()}?token={quote(token)}"
 
-    async def start(self, leg_id: LegId, token: str, *, text_only: str | None = None) -> Started:
+    async def start(
+        self,
+        leg_id: LegId,
+        token: str,
+        *,
+        text_only: str | None = None,
+        record: CommandId | None = None,
+    ) -> Started:
         """Start the prospect's stream and transcription at once.
 
-        `text_only` is a reason not to start the stream at all.
+        `text_only` is a reason not to start the stream at all; `record` the command that starts the
+        recording, if that is to be.
         """
         control = self.control
         if control is None:
             return Started(problems=(Problem(text=_NO_ACCOUNT),))
-        streaming, transcribing = await asyncio.gather(
+        streaming, transcribing, recording = await asyncio.gather(
             self._stream(control, leg_id, token) if text_only is None else _because(text_only),
             _transcribe(control, leg_id),
+            _nothing() if record is None else _record(control, leg_id, record),
         )
         return Started(
             streaming=streaming is None,
             transcribing=transcribing is None,
-            problems=tuple(p for p in (streaming, transcribing) if p is not None),
+            recording=record is not None and recording is None,
+            problems=tuple(p for p in (streaming, transcribing, recording) if p is not None),
         )
 
     async def start_agent_leg(self, leg_id: LegId) -> Started:
@@ -112,6 +126,8 @@ class Attacher:
         if self.control is not None:
             await _stop(self.control.stop_stream, leg_id)
             await _stop(self.control.stop_transcription, leg_id)
+            if self.records:
+                await _stop(self.control.stop_recording, leg_id)
 
     async def stop_agent_leg(self, leg_id: LegId) -> None:
         """Stop what `start_agent_leg` started."""
@@ -135,19 +151,33 @@ async def _because(reason: str) -> Problem:
     return Problem(text=reason)
 
 
+async def _nothing() -> None:
+    """Be no problem."""
+
+
+async def _record(control: CallControl, leg_id: LegId, command_id: CommandId) -> Problem | None:
+    return await _twice(
+        "record_start",
+        lambda cmd: control.start_recording(leg_id, command_id=cmd),
+        command_id,
+    )
+
+
 async def _transcribe(control: CallControl, leg_id: LegId) -> Problem | None:
     return await _twice(
         "transcription_start", lambda cmd: control.start_transcription(leg_id, command_id=cmd)
     )
 
 
-async def _twice(name: str, send: Callable[[CommandId], Awaitable[None]]) -> Problem | None:
+async def _twice(
+    name: str, send: Callable[[CommandId], Awaitable[None]], first: CommandId | None = None
+) -> Problem | None:
     """Send a command, once more when it fails.
 
     With the same id when the first may have worked, so that it is carried out once; with another
     when it was refused, since a known id would be ignored and answered as if all were well.
     """
-    command_id = new_command()
+    command_id = first or new_command()
     problem = ""
     for attempt in (1, 2):
         try:

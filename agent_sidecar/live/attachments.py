@@ -8,10 +8,10 @@ from typing import NoReturn
 import structlog
 
 from agent_sidecar.domain import events as ev
-from agent_sidecar.domain.types import LegId, Party
+from agent_sidecar.domain.types import CommandId, LegId, Party
 from agent_sidecar.errors import CallEnded, CallUnknown, LegGone
 from agent_sidecar.live.admission import Admission
-from agent_sidecar.live.attaching import Attacher, Started
+from agent_sidecar.live.attaching import Attacher, Started, new_command
 from agent_sidecar.live.directory import Directory
 from agent_sidecar.live.legs import Legs
 from agent_sidecar.live.live_call import LiveCall
@@ -78,7 +78,12 @@ class Attachments:
         )
         started = Started()
         if not call.call.log.opened.passive:
-            started = await self._parts.attacher.start(leg_id, token, text_only=text_only)
+            record = await self._decide_recording(call)
+            started = await self._parts.attacher.start(
+                leg_id, token, text_only=text_only, record=record
+            )
+            if record is not None:
+                call.recording = started.recording
             if started.gone is not None:
                 await self._end(call, started.gone, is_new=is_new)
             if started.streaming or started.transcribing:
@@ -128,6 +133,27 @@ class Attachments:
             call.transcribed.discard(leg_id)
         return started
 
+    async def _decide_recording(self, call: LiveCall) -> CommandId | None:
+        """Return the command that starts a call's recording, kept; None: it is not to be started.
+
+        A call is recorded once: what Telnyx makes of a second command is not documented.
+        """
+        if not self._parts.attacher.records or call.recording or call.leg_id is None:
+            return None
+        call.recording, command_id = True, new_command()
+        await asyncio.shield(
+            call.feed(
+                ev.CommandDecided(
+                    at=call.now(),
+                    leg_id=call.leg_id,
+                    command="record_start",
+                    command_id=command_id,
+                    reason="attached",
+                )
+            )
+        )
+        return command_id
+
     async def _end(self, call: LiveCall, gone: LegGone, *, is_new: bool) -> NoReturn:
         """Say that there is no such call; one that nobody was heard in leaves no record."""
         if is_new and not call.was_heard:
@@ -162,6 +188,7 @@ class Attachments:
             stream_url=self._parts.attacher.stream_url(token),
             streaming=started.streaming,
             transcribing=started.transcribing,
+            recording=call.recording,
             problems=tuple(problem.text for problem in started.problems),
         )
 

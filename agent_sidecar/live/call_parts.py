@@ -8,6 +8,7 @@ from agent_sidecar.domain.types import Party, Track, TransferId
 from agent_sidecar.live.hints import HintDesk
 from agent_sidecar.live.spare import SpareTime
 from agent_sidecar.ports import (
+    CallControl,
     Clock,
     Closers,
     Embedder,
@@ -17,6 +18,18 @@ from agent_sidecar.ports import (
     TelephonyEvent,
 )
 from agent_sidecar.telemetry import Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompting:
+    """Which agents are told, and by whom."""
+
+    # None: no Telnyx account is set
+    control: CallControl | None
+    # a Telnyx AI assistant gets each hint as a message
+    assistant: bool
+    # a human agent hears it on a leg of his own
+    aloud: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +47,7 @@ class CallParts:
     metrics: Metrics
     # whether something may be made ready ahead
     spare: SpareTime
+    prompting: Prompting
     configuration: Configuration
     # from the final text to the hint on the wire, and what of it retrieval may take
     hint_deadline_s: float

@@ -47,6 +47,18 @@ class Directory:
         legs = ((call, call.call.log.legs.values()) for call in self._live.values())
         return next((c for c, of in legs if any(x.call_session_id == session for x in of)), None)
 
+    def recorded_leg(self, call_leg_id: str | None, session: str | None) -> LegId | None:
+        """Return the leg that a recording is of: by its own id, else a prospect's by its session.
+
+        A call that is over is found too, as long as it is known.
+        """
+        calls = [*self._live.values(), *self._recorded.values()]
+        legs = [leg for call in calls for leg in call.call.log.legs.values()]
+        own = (leg for leg in legs if call_leg_id and leg.call_leg_id == call_leg_id)
+        in_session = (x for x in legs if session and x.call_session_id == session)
+        found = next(own, None) or next((x for x in in_session if x.party == "prospect"), None)
+        return found.leg_id if found else None
+
     def add(self, call: LiveCall) -> None:
         """Begin with a call."""
         self._live[call.call_id] = call

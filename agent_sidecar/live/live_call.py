@@ -36,6 +36,7 @@ from agent_sidecar.live.messages import (
     score_message,
     transfer_message,
 )
+from agent_sidecar.live.prompter import Prompter
 from agent_sidecar.live.streams import Streams
 from agent_sidecar.live.views import live_view
 from agent_sidecar.telemetry import Metrics
@@ -76,6 +77,8 @@ class LiveCall:
         self.attempts = Attempts()
         # the agent's legs that were commanded to be transcribed, each once
         self.transcribed: set[LegId] = set()
+        # its recording was commanded, here or before a restart
+        self.recording = False
         self._parts = parts
         self._new_transfer = start_transfer
         self._mend = mend
@@ -98,6 +101,7 @@ class LiveCall:
         # that of the line understood last: its hint's deadline counts from there
         self._since = 0.0
         self._ahead = Ahead(parts, foresee=call.foresee, spawn=self._spawn)
+        self.prompter = Prompter(call.log, parts, feed=self.feed, now=self.now, spawn=self._spawn)
 
     @property
     def call_id(self) -> CallId:
@@ -164,6 +168,7 @@ class LiveCall:
     def restore(self, events: tuple[ev.CallEvent, ...]) -> None:
         """Rebuild the call from what the journal kept, then ask again what was left unanswered."""
         for event in events:
+            self.recording |= getattr(event, "command", None) == "record_start"
             try:
                 self.call.receive(event)
             except Exception:  # one event must not keep the service from starting
@@ -279,6 +284,7 @@ class LiveCall:
             case ev.PublishHint():
                 publish(self.call_id, hint_message(effect, self.call_id, self.leg_id))
                 self._parts.metrics.hint_shown(effect.latency_ms)
+                self.prompter.take(effect.hint)
             case ev.PublishTransfer():
                 publish(self.call_id, transfer_message(effect, self.call_id, self.leg_id))
             case _:

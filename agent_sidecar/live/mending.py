@@ -7,12 +7,11 @@ is concluded from an answer.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Literal
 
 import structlog
 
 from agent_sidecar.domain import events as ev
-from agent_sidecar.domain.types import CommandId
+from agent_sidecar.domain.types import CallCommand, CommandId
 from agent_sidecar.errors import CommandRefused, CommandUncertain, JournalFailed, LegGone
 from agent_sidecar.live.attaching import Attacher, new_command
 from agent_sidecar.live.live_call import LiveCall
@@ -20,8 +19,6 @@ from agent_sidecar.live.live_call import LiveCall
 log = structlog.get_logger()
 
 STOPS_WITHIN_S = 0.5
-
-_Command = Literal["streaming_start", "transcription_stop", "transcription_start"]
 
 
 class Mender:
@@ -90,7 +87,7 @@ class Mender:
         self,
         call: LiveCall,
         effect: ev.RestartTranscription | ev.RestartStream,
-        command: _Command,
+        command: CallCommand,
         send: Callable[[CommandId], Awaitable[None]],
     ) -> None:
         command_id = new_command()

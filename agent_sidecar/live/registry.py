@@ -16,7 +16,8 @@ from agent_sidecar.domain.language import Reader
 from agent_sidecar.domain.media import StreamStart
 from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.record import FinalStatus
-from agent_sidecar.domain.types import AgentKind, CallId, Lead, LegId, Track
+from agent_sidecar.domain.transfer_result import TransferResult
+from agent_sidecar.domain.types import AgentKind, CallId, Lead, LegId, Track, TransferId
 from agent_sidecar.errors import CallEnded, CallUnknown, TokenInvalid
 from agent_sidecar.live.admission import Admission
 from agent_sidecar.live.attaching import Attacher
@@ -25,11 +26,13 @@ from agent_sidecar.live.call_parts import CallParts
 from agent_sidecar.live.directory import Directory
 from agent_sidecar.live.finished import FinishedCalls
 from agent_sidecar.live.ids import new_call_id
+from agent_sidecar.live.judging import Judging
 from agent_sidecar.live.legs import Legs, names_another
 from agent_sidecar.live.live_call import LiveCall
 from agent_sidecar.live.media_stream import MediaStream
 from agent_sidecar.live.mending import Mender
 from agent_sidecar.live.messages import call_message
+from agent_sidecar.live.recordings import RecordingCopier
 from agent_sidecar.live.requests import Attached, AttachRequest, StreamGrant
 from agent_sidecar.live.routing import PROSPECT_STATE, ROLE_STATE
 from agent_sidecar.live.strangers import Strangers, is_identified, lead_of, our_number, prospect_s
@@ -37,7 +40,7 @@ from agent_sidecar.live.taking_up import TakenUp
 from agent_sidecar.live.telling import Teller, alone
 from agent_sidecar.live.tokens import Tokens, key_of, new_token
 from agent_sidecar.live.transfer import CLIENT_STATE, Transfer, TransferParts
-from agent_sidecar.ports import OpenCall, ReceivedWebhook, TelephonyEvent
+from agent_sidecar.ports import OpenCall, ReceivedWebhook, Recordings, TelephonyEvent
 
 log = structlog.get_logger()
 
@@ -52,6 +55,8 @@ class RegistryParts:
     weights: Weights
     open_decoders: OpenDecoders
     attacher: Attacher
+    # None: recordings are not copied
+    recordings: Recordings | None
     admission: Admission
     agent: AgentKind
     # attach by ourselves when a leg nobody announced is answered
@@ -82,6 +87,9 @@ class Registry:
             parts.transfer.closer.number,
             on_agent=self._transcribe,
         )
+        self._finished = FinishedCalls(parts.call.journal, parts.reader.playbook)
+        self._judging = Judging(self._directory, self._finished, parts.on_recorded)
+        self.recordings = RecordingCopier(parts.recordings, self._judging, parts.call, parts.tasks)
         self._teller = Teller(
             self._directory,
             self._strangers,
@@ -91,6 +99,7 @@ class Registry:
             parts.tasks,
             parts.call.metrics,
             parts.untracked,
+            self.recordings,
         )
         self._attachments = Attachments(
             self._directory,
@@ -105,7 +114,6 @@ class Registry:
             ),
         )
         self._mender = Mender(parts.attacher, self._attachments.new_token)
-        self._finished = FinishedCalls(parts.call.journal, parts.reader.playbook)
 
     # --- finding ----------------------------------------------------------------------------
 
@@ -241,18 +249,13 @@ class Registry:
         self, name: str, status: FinalStatus, qualified: bool | None
     ) -> Mapping[str, object]:
         """Take a person's word on how a call ended, at any time. Raises `CallUnknown`."""
-        if (call := self._directory.known(name)) is not None:
-            await call.feed(
-                ev.OutcomePosted(at=call.now(), final_status=status, qualified=qualified)
-            )
-            if not call.recorded.is_set():
-                return call.view()
-            name = call.call_id
-        else:
-            await self._finished.correct(CallId(name), status, qualified)
-            self._parts.on_recorded()
-        found = await self.finished(name)
-        return found or {}
+        return await self._judging.post_outcome(name, status, qualified)
+
+    async def post_result(
+        self, transfer_id: TransferId, result: TransferResult
+    ) -> Mapping[str, object]:
+        """Take a closer's word on what came of a transfer. Raises `TransferUnknown`."""
+        return await self._judging.post_result(transfer_id, result)
 
     def _transcribe(self, leg_id: LegId) -> None:
         async def work() -> None:

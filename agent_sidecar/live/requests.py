@@ -47,6 +47,7 @@ class Attached:
     stream_url: str
     streaming: bool
     transcribing: bool
+    recording: bool
     # what did not work, each with its reason
     problems: tuple[str, ...]
 

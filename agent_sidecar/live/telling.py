@@ -19,6 +19,7 @@ from agent_sidecar.errors import StoreUnavailable
 from agent_sidecar.live.directory import Directory
 from agent_sidecar.live.legs import Legs
 from agent_sidecar.live.live_call import LiveCall
+from agent_sidecar.live.recordings import RecordingCopier
 from agent_sidecar.live.routing import call_events
 from agent_sidecar.live.strangers import Strangers, lead_of, our_number
 from agent_sidecar.live.transfer import CLIENT_STATE, TransferParts
@@ -52,8 +53,10 @@ class Teller:
         tasks: asyncio.TaskGroup,
         metrics: Metrics,
         untracked: Track | None,
+        recordings: RecordingCopier,
     ) -> None:
         """`untracked` is whose words a line of the prospect's leg is that names no track."""
+        self._recordings = recordings
         self._metrics = metrics
         self._untracked = untracked
         # what was logged once
@@ -69,6 +72,9 @@ class Teller:
         self, event: TelephonyEvent, webhook: ReceivedWebhook, *, arrived_s: float | None
     ) -> Awaitable[None]:
         """Tell the event's call now; what is returned ends when everything of it is on disk."""
+        if event.kind == "recording_saved" and event.leg_id is None:
+            leg_id = self._directory.recorded_leg(event.call_leg_id, event.call_session_id)
+            event = replace(event, leg_id=leg_id)
         owner = None if event.leg_id is None else self._owner(event, event.leg_id)
         if owner is None:
             self._meet_stranger(event)
@@ -109,11 +115,16 @@ class Teller:
             self._legs.adopt_peer(event)
         told = list(call_events(event, call, party, self._untracked))
         kept = [call.feed(e, arrived_s=arrived_s) for e in told]
+        for saved in told:
+            if isinstance(saved, ev.RecordingSaved):
+                self._recordings.copy(call.call_id, saved)
         if event.kind == "line" and not told:
             self._miss_speaker("no_track" if event.track is None else "aside")
         if party == "prospect" and event.kind in ("initiated", "answered"):
             kept += _learn_numbers(event, call)
             self._legs.adopt_session(event.call_session_id)
+        if party == "agent":
+            call.prompter.receive(event)
         is_expected = False
         if party == "closer" or event.kind == "bridged":
             is_expected = call.attempts.receive(event)
@@ -131,6 +142,8 @@ class Teller:
     def _meet_stranger(self, event: TelephonyEvent) -> None:
         if event.kind == "line":
             self._miss_speaker("unknown_leg")
+        if event.kind == "recording_saved":
+            self._tasks.create_task(alone(self._recordings.match(event)), name="recording:match")
         if event.leg_id is not None:
             self._release_late(event)
             self._strangers.meet(event.leg_id, event)

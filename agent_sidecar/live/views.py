@@ -33,7 +33,7 @@ def live_view(call: Call, *, ending: bool) -> Mapping[str, object]:
             {"hint_id": h.hint.hint_id, "strategy": h.hint.strategy, "status": h.status}
             for h in log.hints.values()
         ],
-        "transfers": _transfers(list(log.transfers.values())),
+        "transfers": [transfer_view(attempt) for attempt in log.transfers.values()],
         "stores": dict.fromkeys(STORES, "pending"),
     }
 
@@ -83,8 +83,27 @@ def finished_view(committed: CommittedRecord, *, brief: bool = False) -> Mapping
         ],
         # what the call taught
         "credits": record.credits,
-        "transfers": _transfers(record.transfers),
+        "transfers": [transfer_view(attempt) for attempt in record.transfers],
         "closer_available": record.closer_available,
+    }
+
+
+def transfer_view(attempt: TransferAttempt) -> Mapping[str, object]:
+    """Show a transfer and what the closer says of it; `duration_s` is the time with him."""
+    said = attempt.result
+    return {
+        "transfer_id": attempt.transfer_id,
+        "closer": attempt.closer,
+        "outcome": attempt.outcome,
+        "reason": attempt.reason,
+        "initiated_at": attempt.initiated_at,
+        "bridged_at": attempt.bridged_at,
+        "completed_at": attempt.completed_at,
+        "duration_s": attempt.duration_s,
+        "rating": said and said.rating,
+        "result": said and said.conversion,
+        "notes": said and said.notes,
+        "result_at": said and said.posted_at,
     }
 
 
@@ -110,20 +129,4 @@ def _segments(segments: Sequence[TranscriptSegment]) -> list[Mapping[str, object
             "acoustics": s.acoustics,
         }
         for s in segments
-    ]
-
-
-def _transfers(attempts: Sequence[TransferAttempt]) -> list[Mapping[str, object]]:
-    return [
-        {
-            "transfer_id": t.transfer_id,
-            "closer": t.closer,
-            "outcome": t.outcome,
-            "reason": t.reason,
-            "initiated_at": t.initiated_at,
-            "bridged_at": t.bridged_at,
-            "completed_at": t.completed_at,
-            "duration_s": t.duration_s,
-        }
-        for t in attempts
     ]

@@ -13,12 +13,15 @@ from typing import Annotated, Any, Literal, Required, Union, cast, get_args, get
 
 from telnyx.types import CallDialParams
 from telnyx.types.calls import (
+    ActionAddAIAssistantMessagesParams,
     ActionBridgeParams,
     ActionGatherUsingSpeakParams,
     ActionHangupParams,
     ActionSpeakParams,
+    ActionStartRecordingParams,
     ActionStartStreamingParams,
     ActionStartTranscriptionParams,
+    ActionStopRecordingParams,
     ActionStopStreamingParams,
     ActionStopTranscriptionParams,
 )
@@ -33,6 +36,9 @@ PARAMS: Mapping[str, type] = {
     "transcription_stop": ActionStopTranscriptionParams,
     "gather_using_speak": ActionGatherUsingSpeakParams,
     "speak": ActionSpeakParams,
+    "ai_assistant_add_messages": ActionAddAIAssistantMessagesParams,
+    "record_start": ActionStartRecordingParams,
+    "record_stop": ActionStopRecordingParams,
     "bridge": ActionBridgeParams,
     "hangup": ActionHangupParams,
 }

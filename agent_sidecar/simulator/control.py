@@ -6,7 +6,7 @@ told by webhooks.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -64,6 +64,7 @@ class ControlStub:
             [
                 web.post("/v2/calls", self._dial),
                 web.get("/v2/calls/{leg}", self._show),
+                web.get("/recordings/{leg}/{file}", self._give_recording),
                 web.post("/v2/calls/{leg}/actions/{action}", self._act),
                 web.get("/v2/connections/{connection}/active_calls", self._list),
             ]
@@ -87,6 +88,7 @@ class ControlStub:
     def add(self, call: SimulatedCall, script: CloserScript) -> None:
         """Let this call be commanded; after its end it can still be asked about."""
         self._calls[call.prospect.leg_id] = (call, script)
+        call.recordings_url = f"http://127.0.0.1:{self._port}/recordings"
 
     # --- routes ---------------------------------------------------------------------------------
 
@@ -137,6 +139,11 @@ class ControlStub:
             raise CommandFault("10005", "Resource not found", fault.detail, status=404) from fault
         return _json({"data": {**_described(leg), "is_alive": leg.alive}})
 
+    async def _give_recording(self, request: web.Request) -> web.Response:
+        """Give a recording to whoever has its link."""
+        call, leg = self._find(request.match_info["leg"])
+        return web.Response(body=call.recorded_sound(leg), content_type="audio/wav")
+
     async def _list(self, request: web.Request) -> web.Response:
         _authorize(request)
         connection_id = request.match_info["connection"]
@@ -177,6 +184,17 @@ class ControlStub:
         return answer
 
 
+# what is done with a leg as the body says
+_WITH_BODY: Mapping[str, Callable[[SimulatedCall, SimulatedLeg, Mapping[str, Any]], None]] = {
+    "transcription_start": SimulatedCall.start_transcription,
+    "speak": SimulatedCall.speak,
+    "gather_using_speak": SimulatedCall.gather,
+    "ai_assistant_add_messages": SimulatedCall.tell_assistant,
+    "record_start": SimulatedCall.start_recording,
+    "bridge": SimulatedCall.bridge,
+}
+
+
 async def _carry_out(
     call: SimulatedCall, leg: SimulatedLeg, action: str, body: Mapping[str, Any]
 ) -> None:
@@ -185,19 +203,15 @@ async def _carry_out(
             call.start_stream(leg, _stream_order(body))
         case "streaming_stop":
             await call.stop_stream(leg)
-        case "transcription_start":
-            call.start_transcription(leg, body)
         case "transcription_stop":
             call.stop_transcription(leg)
-        case "speak":
-            call.speak(leg, body)
-        case "gather_using_speak":
-            call.gather(leg, body)
-        case "bridge":
-            call.bridge(leg, body)
+        case "record_stop":
+            call.stop_recording(leg)
         case "hangup":
             cause = "normal_clearing" if leg.state == "answered" else "originator_cancel"
             call.hang_up(leg, cause=cause, source="caller")
+        case _:
+            _WITH_BODY[action](call, leg, body)
 
 
 def _stream_order(body: Mapping[str, Any]) -> StreamOrder:

@@ -139,6 +139,11 @@ class FrontDoor:
         raw = await self._ask("GET", f"/v1/calls/{quote(call_id, safe='')}")
         return self._read(raw, CallView, "the call")
 
+    async def post_result(self, transfer_id: str, said: Mapping[str, object]) -> dict[str, Any]:
+        """Say what came of a transfer; return the transfer. Raises `CallUnknown`."""
+        path = f"/v1/transfers/{quote(transfer_id, safe='')}/result"
+        return self._read(await self._ask("POST", path, said), dict[str, Any], "the result")
+
     async def stores(self) -> list[dict[str, Any]]:
         """Return what the service says of each store."""
         raw = await self._ask("GET", "/v1/stores")

@@ -1,6 +1,6 @@
 """Legs as the simulated telephone network knows them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 from uuid import uuid4
@@ -25,6 +25,15 @@ class TranscriptionOrder:
     since_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingOrder:
+    """What `record_start` asked for."""
+
+    channels: Literal["single", "dual"]
+    format: Literal["wav", "mp3"]
+    since_at: datetime
+
+
 @dataclass(slots=True, kw_only=True)
 class SimulatedLeg:
     """One leg and what has been done to it."""
@@ -43,6 +52,11 @@ class SimulatedLeg:
     transcription: TranscriptionOrder | None = None
     bridged_to: LegId | None = None
     parks_after_unbridge: bool = False
+    # how it is recorded, as `record_start` said, and since when
+    recording: RecordingOrder | None = None
+    # what was spoken into it, and what its AI assistant was told: role and words
+    heard: list[str] = field(default_factory=list)
+    assistant_told: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def alive(self) -> bool:

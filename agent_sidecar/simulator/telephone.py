@@ -15,10 +15,16 @@ from agent_sidecar.domain.types import LegId, Track
 from agent_sidecar.simulator import webhooks
 from agent_sidecar.simulator.commands import CommandFault
 from agent_sidecar.simulator.delivery import WebhookLane
-from agent_sidecar.simulator.legs import SimulatedLeg, TranscriptionOrder, new_leg_id
+from agent_sidecar.simulator.legs import (
+    RecordingOrder,
+    SimulatedLeg,
+    TranscriptionOrder,
+    new_leg_id,
+)
 from agent_sidecar.simulator.media import MediaStream, StreamChange, StreamOrder, StreamRules
 from agent_sidecar.simulator.pace import ConversationClock
 from agent_sidecar.simulator.transcript import HeardLine
+from agent_sidecar.simulator.wav import stereo_file
 
 _TRACKS: Mapping[str, tuple[Track, ...]] = {
     "inbound": ("inbound",),
@@ -45,6 +51,8 @@ class SimulatedCall:
         self.clock = clock
         self.tasks = tasks
         self.legs: dict[LegId, SimulatedLeg] = {prospect.leg_id: prospect}
+        # where recordings of this call can be fetched; the stub says so
+        self.recordings_url = ""
         # what the prospect's leg sends and hears
         self.audio: dict[Track, bytes] = {}
         # a human agent's own leg: sends what the prospect's hears, and hears what it sends
@@ -134,6 +142,8 @@ class SimulatedCall:
         leg.transcription = None
         self._end_gather(leg)
         self.tell(webhooks.call_hangup(leg, leg.ended_at, cause=cause, source=source))
+        if leg.recording is not None:
+            self._save_recording(leg, leg.recording)
         peer = self.legs.get(leg.bridged_to) if leg.bridged_to else None
         leg.bridged_to = None
         if peer is not None and peer.alive:
@@ -227,10 +237,43 @@ class SimulatedCall:
         require_alive(leg)
         leg.transcription = None
 
+    def start_recording(self, leg: SimulatedLeg, body: Mapping[str, Any]) -> None:
+        """Record until the hangup or a stop."""
+        require_answered(leg)
+        if leg.recording is not None:
+            raise CommandFault("10015", "Invalid parameter", "this call is recorded already")
+        leg.recording = RecordingOrder(
+            channels=body["channels"], format=body["format"], since_at=self.clock.now()
+        )
+
+    def stop_recording(self, leg: SimulatedLeg) -> None:
+        require_alive(leg)
+        if leg.recording is not None:
+            self._save_recording(leg, leg.recording)
+
+    def recorded_sound(self, leg: SimulatedLeg) -> bytes:
+        """Return a WAV file of two channels, with what the leg sent and heard."""
+        audio = self._audio_of(leg)
+        return stereo_file(audio.get("inbound", b""), audio.get("outbound", b""))
+
+    def _save_recording(self, leg: SimulatedLeg, order: RecordingOrder) -> None:
+        leg.recording = None
+        now = self.clock.now()
+        file = f"{leg.call_leg_id}-{int(now.timestamp())}.{order.format}"
+        link = f"{self.recordings_url}/{leg.leg_id}/{file}"
+        self.tell(webhooks.call_recording_saved(leg, now, order=order, url=link))
+
     # --- speech and digits ----------------------------------------------------------------------
 
     def speak(self, leg: SimulatedLeg, body: Mapping[str, Any]) -> None:
+        """Speak to who is on the leg, to the other side, or to both, as the command says."""
         require_answered(leg)
+        peer = self.legs.get(leg.bridged_to) if leg.bridged_to else None
+        sides: dict[str, list[SimulatedLeg | None]]
+        sides = {"self": [leg], "opposite": [peer], "both": [leg, peer]}
+        for one in sides[body.get("target_legs", "self")]:
+            if one is not None:
+                one.heard.append(body["payload"])
         self.tasks.create_task(self._speak(leg, body["payload"]), name="speak")
 
     def gather(self, leg: SimulatedLeg, body: Mapping[str, Any]) -> None:
@@ -242,6 +285,16 @@ class SimulatedCall:
         self.gathers[leg.leg_id] = pressed
         self._notice()
         self.tasks.create_task(self._gather(leg, body, pressed), name="gather")
+
+    def tell_assistant(self, leg: SimulatedLeg, body: Mapping[str, Any]) -> None:
+        """Add messages to the conversation of the assistant that talks with the prospect."""
+        require_answered(leg)
+        if leg is not self.prospect or self.agent is not None:
+            raise CommandFault(
+                "10015", "Invalid parameter", f"no AI assistant talks on {leg.leg_id}"
+            )
+        messages: list[dict[str, Any]] = body.get("messages", [])
+        leg.assistant_told += [(m["role"], str(m.get("content", ""))) for m in messages]
 
     async def _speak(self, leg: SimulatedLeg, text: str) -> None:
         self.tell(webhooks.call_speak_started(leg, self.clock.now()))

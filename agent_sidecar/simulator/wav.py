@@ -1,10 +1,12 @@
-"""Reads a mono WAV file as telephone audio: 8 kHz µ-law bytes, whatever it was recorded as.
+"""Reads a mono WAV file as telephone audio (8 kHz µ-law bytes), and writes a recording's.
 
 The standard library's `wave` refuses compressed WAV files, and µ-law is what the wire wants.
 """
 
 import struct
+import wave
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +46,20 @@ def read_ulaw(path: Path | str) -> bytes:
     if kind == _ULAW and rate_hz == RATE_HZ:
         return samples
     return encode_ulaw(_halved(_pcm(name, kind, bits, samples), rate_hz))
+
+
+def stereo_file(left: bytes, right: bytes) -> bytes:
+    """Return a WAV file, 16 bits at 8 kHz, of two µ-law tracks; the shorter ends in silence."""
+    longest = max(len(left), len(right))
+    silence = bytes([ULAW_SILENCE])
+    sides = [decode_ulaw(side.ljust(longest, silence)) for side in (left, right)]
+    file = BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(2)
+        writer.setsampwidth(2)
+        writer.setframerate(RATE_HZ)
+        writer.writeframes(np.stack(sides, axis=1).astype("<i2").tobytes())
+    return file.getvalue()
 
 
 def encode_ulaw(samples: NDArray[np.int16]) -> bytes:

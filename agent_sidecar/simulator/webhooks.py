@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import msgspec
 
-from agent_sidecar.simulator.legs import SimulatedLeg
+from agent_sidecar.simulator.legs import RecordingOrder, SimulatedLeg
 from agent_sidecar.simulator.transcript import HeardLine
 
 
@@ -152,6 +152,24 @@ def streaming_failed(
         stream_type="websocket",
         failure_reason=reason,
     )
+
+
+def call_recording_saved(
+    leg: SimulatedLeg, at: datetime, *, order: RecordingOrder, url: str
+) -> Webhook:
+    """Name no leg but by its `call_leg_id`, as Telnyx does."""
+    webhook = _webhook(
+        "call.recording.saved",
+        leg,
+        at,
+        channels=order.channels,
+        recording_urls={order.format: url},
+        public_recording_urls={},
+        recording_started_at=stamp(order.since_at),
+        recording_ended_at=stamp(at),
+    )
+    del webhook.payload["call_control_id"]
+    return webhook
 
 
 def _numbers(leg: SimulatedLeg) -> dict[str, object]:

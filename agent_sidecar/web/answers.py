@@ -20,6 +20,7 @@ _STATUS: Final[dict[type[errors.SidecarError], int]] = {
     errors.SignatureInvalid: 401,
     errors.TokenInvalid: 401,
     errors.CallUnknown: 404,
+    errors.TransferUnknown: 404,
     errors.CallEnded: 409,
     errors.RecordRejected: 422,
     errors.CommandRefused: 502,

@@ -119,6 +119,7 @@ class _Calls:
                 "stream_url": attached.stream_url,
                 "streaming": attached.streaming,
                 "transcribing": attached.transcribing,
+                "recording": attached.recording,
                 "problems": attached.problems,
             }
         )

@@ -20,7 +20,8 @@ from agent_sidecar.domain.media import (
 from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.record import FinalStatus
 from agent_sidecar.domain.recorded import RecordedCall
-from agent_sidecar.domain.types import CallId, LegId
+from agent_sidecar.domain.transfer_result import TransferResult
+from agent_sidecar.domain.types import CallId, LegId, TransferId
 from agent_sidecar.live.requests import (
     Attached,
     AttachRequest,
@@ -114,6 +115,10 @@ class Registry(Protocol):
 
     async def post_outcome(self, name: str, status: FinalStatus, qualified: bool | None) -> Message:
         """Raise `CallUnknown`."""
+        ...
+
+    async def post_result(self, transfer_id: TransferId, result: TransferResult) -> Message:
+        """Return the transfer. Raise `TransferUnknown`."""
         ...
 
 

@@ -19,6 +19,7 @@ from agent_sidecar.web.media import media_routes
 from agent_sidecar.web.parts import FrontDoorParts, Limits
 from agent_sidecar.web.sockets import OpenSockets
 from agent_sidecar.web.suggest import suggest_routes
+from agent_sidecar.web.transfers import transfer_routes
 from agent_sidecar.web.webhooks import webhook_routes
 
 __all__ = ["FrontDoor", "FrontDoorParts", "Limits"]
@@ -56,6 +57,7 @@ class FrontDoor:
                 *webhook_routes(parts, self._forwarder),
                 *hint_routes(parts, self._sockets),
                 *call_routes(parts),
+                *transfer_routes(parts),
                 *lead_routes(parts.leads),
                 *availability_routes(parts),
                 *suggest_routes(parts.desk),

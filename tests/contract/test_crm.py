@@ -16,6 +16,7 @@ from agent_sidecar.adapters.pg import PgPool
 from agent_sidecar.adapters.postgres_crm import PostgresCrm
 from agent_sidecar.adapters.postgres_leads import PostgresLeads
 from agent_sidecar.domain.record import CallRecord, FinalStatus, Outcome
+from agent_sidecar.domain.transfer_result import TransferResult
 from agent_sidecar.domain.types import CallId, Lead
 from agent_sidecar.errors import RecordRejected, StoreUnavailable
 from tests.builders import at, rich_lead, rich_record, rich_transfer, stranger_record
@@ -23,7 +24,7 @@ from tests.builders import at, rich_lead, rich_record, rich_transfer, stranger_r
 pytestmark = pytest.mark.contract
 
 # of a rich call a person says these later
-SAID_LATER = {"kevin_rating", "conversion_result", "notes"}
+SAID_LATER = {"kevin_rating", "conversion_result", "notes", "result_at"}
 
 
 class Tables:
@@ -96,6 +97,7 @@ async def test_a_migration_says_what_it_applied_and_finds_nothing_the_second_tim
         "crm/002_closers_and_users.sql",
         "crm/003_learning_metrics.sql",
         "crm/004_availability_overrides.sql",
+        "crm/005_transfer_results.sql",
     ]
     assert await crm.migrate() == []
 
@@ -233,6 +235,63 @@ async def test_what_a_person_said_of_a_transfer_stays(crm: PostgresCrm, tables: 
     await crm.apply(rich_record())
     transfer = await tables.row("SELECT * FROM transfers")
     assert (transfer["kevin_rating"], transfer["conversion_result"]) == (9, "closed")
+
+
+def judged(*, minute: float = 5, **words: object) -> CallRecord:
+    """Return a rich record whose closer has said this of its transfer."""
+    result = TransferResult(posted_at=at(60 * minute), **words)  # type: ignore[arg-type]
+    return rich_record(transfers=(rich_transfer(result=result),))
+
+
+async def test_what_a_closer_says_of_a_transfer_is_its_own_and_his_word_on_the_lead(
+    crm: PostgresCrm, tables: Tables
+):
+    await crm.apply(rich_record())
+    record = judged(rating=9, conversion="scheduled", notes="Tuesday\x00 at nine")
+    for _ in range(2):
+        await crm.apply(record)
+        transfer, lead = await tables.row("SELECT * FROM transfers"), await tables.lead()
+        assert (transfer["kevin_rating"], transfer["conversion_result"]) == (9, "scheduled")
+        assert (transfer["notes"], transfer["result_at"]) == ("Tuesday at nine", at(300))
+        assert (lead["kevin_rating"], lead["kevin_notes"]) == (9, "Tuesday at nine")
+        assert lead["status"] == "zoom_scheduled"
+        assert await crm.differences([record]) == {}
+    await crm.apply(judged(minute=9, rating=9, conversion="closed", notes="signed"))
+    assert await tables.status() == "closed"
+    await crm.apply(ended("abandoned", hour=9, lead=rich_lead()))
+    assert await tables.status() == "closed"
+
+
+@pytest.mark.parametrize("conversion", ["followup", "declined", "no_show", None])
+async def test_other_words_of_a_closer_leave_the_lead_where_its_call_left_it(
+    crm: PostgresCrm, tables: Tables, conversion: str | None
+):
+    await crm.apply(judged(conversion=conversion, rating=2))
+    assert (await tables.status(), (await tables.lead())["kevin_rating"]) == ("hot_transfer", 2)
+
+
+async def test_a_closer_s_word_counts_after_a_status_that_others_wrote_before(
+    crm: PostgresCrm, tables: Tables
+):
+    await crm.apply(rich_record())
+    await tables.execute("UPDATE leads SET status = 'qualified'")
+    await crm.apply(judged(conversion="closed"))
+    assert await tables.status() == "closed"
+    await tables.execute("UPDATE leads SET status = 'contacted'")
+    await crm.apply(judged(conversion="closed"))
+    assert await tables.status() == "contacted"
+
+
+async def test_a_rating_that_is_not_the_closer_s_is_a_difference(crm: PostgresCrm, tables: Tables):
+    record = judged(rating=9, notes="keen")
+    await crm.apply(record)
+    await tables.execute("UPDATE leads SET kevin_rating = 1, kevin_notes = 'x'")
+    await tables.execute("UPDATE transfers SET kevin_rating = 2")
+    assert (await crm.differences([record]))[record.call_id] == (
+        "transfers.kevin_rating: found 2, expected 9",
+        "leads.kevin_rating: found 1, expected 2",
+        "leads.kevin_notes: not what the closer said last",
+    )
 
 
 async def test_a_corrected_record_replaces_the_first(crm: PostgresCrm, tables: Tables):

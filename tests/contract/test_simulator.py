@@ -11,15 +11,18 @@ from base64 import b64decode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import aiohttp
 import numpy as np
 import pytest
 import telnyx
 from aiohttp import WSMsgType, web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from telnyx.types.call_recording_saved import Payload
 
 from agent_sidecar.adapters.recorded_calls import read_recorded_calls
 from agent_sidecar.domain.recorded import RecordedCall, RecordedOutcome, SpokenSegment
@@ -576,12 +579,82 @@ async def test_the_stub_answers_mistakes_as_telnyx_does(scene: Scene):
         leg_id = player.played.leg_id
         with pytest.raises(telnyx.UnprocessableEntityError, match="language: is not a parameter"):
             await actions.start_transcription(leg_id, extra_body={"language": "en"})
+        for messages in ([{"role": "system"}], [{"role": "nobody", "content": "x"}], "x"):
+            with pytest.raises(telnyx.UnprocessableEntityError, match="messages"):
+                await actions.add_ai_assistant_messages(leg_id, extra_body={"messages": messages})
+        with pytest.raises(telnyx.UnprocessableEntityError, match="voice: is required"):
+            await actions.speak(leg_id, payload="x", voice=telnyx.omit)  # type: ignore[arg-type]
+        with pytest.raises(telnyx.UnprocessableEntityError, match="3000"):
+            await actions.speak(leg_id, payload="x" * 3001, voice="y")
         await actions.hangup(leg_id, command_id="bye")
         await actions.hangup(leg_id, command_id="bye")
         with pytest.raises(telnyx.UnprocessableEntityError, match="90018"):
             await actions.hangup(leg_id, command_id="bye again")
         played = await playing
     assert played.lines_sent < 4, "the service ended the call"
+
+
+async def test_an_assistant_and_an_ear_are_told_once_each_and_the_stub_shows_what(scene: Scene):
+    async with telephony(scene) as (stub, phone):
+        actions = phone.client.calls.actions
+        player = CallPlayer(
+            recorded(), scene.door, scene.signer, telnyx_rules(CloserScript()), control=stub
+        )
+        playing = asyncio.create_task(player.play())
+        while not stub.commands:  # noqa: ASYNC110 - the stub has no event for it
+            await asyncio.sleep(0.01)
+        leg_id = player.played.leg_id
+        for _ in range(2):
+            await actions.add_ai_assistant_messages(
+                leg_id, messages=[{"role": "system", "content": "Try a story."}], command_id="m1"
+            )
+            await actions.speak(
+                leg_id, payload="Story", voice="x", target_legs="self", command_id="s1"
+            )
+        ((call, _),) = stub._calls.values()
+        leg = call.prospect
+        await playing
+    assert leg.assistant_told == [("system", "Try a story.")]
+    assert leg.heard == ["Story"]
+    assert {"ai_assistant_add_messages", "speak"} <= {c.action for c in stub.commands}
+
+
+async def test_a_recording_is_told_of_after_the_hangup_by_its_leg_and_can_be_fetched(
+    scene: Scene, with_audio: RecordedCall
+):
+    async with telephony(scene) as (stub, phone):
+        actions = phone.client.calls.actions
+        player = CallPlayer(
+            with_audio, scene.door, scene.signer, telnyx_rules(CloserScript()), control=stub
+        )
+        playing = asyncio.create_task(player.play())
+        while not stub.commands:  # noqa: ASYNC110 - the stub has no event for it
+            await asyncio.sleep(0.01)
+        leg_id = player.played.leg_id
+        with pytest.raises(telnyx.UnprocessableEntityError, match="channels: is required"):
+            await actions.start_recording(
+                leg_id,
+                channels=telnyx.omit,  # type: ignore[arg-type]
+                format="wav",
+            )
+        await actions.start_recording(leg_id, channels="dual", format="wav", command_id="r1")
+        with pytest.raises(telnyx.UnprocessableEntityError, match="recorded already"):
+            await actions.start_recording(leg_id, channels="dual", format="wav", command_id="r2")
+        await playing
+        ((call, _),) = stub._calls.values()
+        at = scene.heard.types().index("call.recording.saved")
+        payload = scene.heard.webhooks[at]["data"]["payload"]
+        assert "call.hangup" in scene.heard.types()[:at]
+        assert "call_control_id" not in payload
+        assert payload.keys() <= Payload.model_fields.keys()
+        assert (payload["call_leg_id"], payload["channels"]) == (call.prospect.call_leg_id, "dual")
+        async with (
+            aiohttp.ClientSession() as client,
+            client.get(payload["recording_urls"]["wav"]) as answer,
+        ):
+            sound = await answer.read()
+    with wave.open(BytesIO(sound)) as file:
+        assert (file.getnchannels(), file.getframerate(), file.getnframes()) == (2, 8000, 16000)
 
 
 # --- replay -------------------------------------------------------------------------------------

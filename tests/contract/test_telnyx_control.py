@@ -11,11 +11,15 @@ import pytest
 from aiohttp import web
 from telnyx.types import call_dial_params
 from telnyx.types.calls import (
+    action_add_ai_assistant_messages_params,
     action_bridge_params,
     action_gather_using_speak_params,
     action_hangup_params,
+    action_speak_params,
+    action_start_recording_params,
     action_start_streaming_params,
     action_start_transcription_params,
+    action_stop_recording_params,
     action_stop_streaming_params,
     action_stop_transcription_params,
 )
@@ -44,6 +48,12 @@ KEYS = {
     "gather_using_speak": action_gather_using_speak_params.ActionGatherUsingSpeakParams,
     "bridge": action_bridge_params.ActionBridgeParams,
     "hangup": action_hangup_params.ActionHangupParams,
+    "speak": action_speak_params.ActionSpeakParams,
+    "record_start": action_start_recording_params.ActionStartRecordingParams,
+    "record_stop": action_stop_recording_params.ActionStopRecordingParams,
+    "ai_assistant_add_messages": (
+        action_add_ai_assistant_messages_params.ActionAddAIAssistantMessagesParams
+    ),
 }
 # the SDK's Python names that are others on the wire
 RENAMED = {"from_": "from", "call_control_id_to_bridge_with": "call_control_id"}
@@ -170,6 +180,41 @@ async def test_a_stream_is_both_tracks_in_pcmu_with_its_token_in_both_places(
                 "command_id": COMMAND,
             },
         )
+    ]
+
+
+async def test_an_assistant_is_told_as_by_its_system_and_interrupts_nobody(
+    stub: Stub, control: TelnyxControl
+):
+    await control.add_assistant_message(LEG, text="Try a story.", command_id=COMMAND)
+    messages = [{"role": "system", "content": "Try a story."}]
+    assert stub.requests == [
+        ("ai_assistant_add_messages", LEG, {"messages": messages, "command_id": COMMAND})
+    ]
+
+
+async def test_what_is_spoken_into_a_leg_only_that_leg_hears(stub: Stub, control: TelnyxControl):
+    await control.speak(CLOSER, text="Try a story.", command_id=COMMAND)
+    assert stub.requests == [
+        (
+            "speak",
+            CLOSER,
+            {
+                "payload": "Try a story.",
+                "voice": "AWS.Polly.Joanna-Neural",
+                "target_legs": "self",
+                "command_id": COMMAND,
+            },
+        )
+    ]
+
+
+async def test_a_recording_has_a_channel_for_each_side(stub: Stub, control: TelnyxControl):
+    await control.start_recording(LEG, command_id=COMMAND)
+    await control.stop_recording(LEG, command_id=COMMAND)
+    assert stub.requests == [
+        ("record_start", LEG, {"channels": "dual", "format": "wav", "command_id": COMMAND}),
+        ("record_stop", LEG, {"command_id": COMMAND}),
     ]
 
 

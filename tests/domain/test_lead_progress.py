@@ -7,6 +7,7 @@ import pytest
 
 from agent_sidecar.domain.lead_progress import LeadProgress, PastCall, lead_progress
 from agent_sidecar.domain.record import FinalStatus
+from agent_sidecar.domain.transfer_result import TransferResult
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -101,3 +102,61 @@ def test_a_relationship_develops_with_the_second_answered_call_and_is_strong_aft
     assert lead_progress([first, missed, second]).relationship == "developing"
     handed_over = call("hot_transfer", hour=-1)
     assert lead_progress([handed_over, first]).relationship == "strong"
+
+
+# --- what closers say -----------------------------------------------------------------------------
+
+
+def said(*, hour: float = 1, **words: object) -> TransferResult:
+    posted_at = NOON + timedelta(hours=hour)
+    return TransferResult(posted_at=posted_at, **words)  # type: ignore[arg-type]  # fields by name
+
+
+@pytest.mark.parametrize(
+    ("conversion", "status"),
+    [
+        ("scheduled", "zoom_scheduled"),
+        ("closed", "closed"),
+        ("followup", "hot_transfer"),
+        ("declined", "hot_transfer"),
+        ("no_show", "hot_transfer"),
+        (None, "hot_transfer"),
+    ],
+)
+def test_a_meeting_and_a_sale_move_the_lead_on(conversion: str | None, status: str):
+    handed_over = call("hot_transfer", results=(said(conversion=conversion),))
+    assert lead_progress([handed_over]).status == status
+
+
+def test_a_word_that_came_before_the_call_ended_counts_after_it():
+    handed_over = call("hot_transfer", results=(said(hour=-1, conversion="scheduled"),))
+    assert lead_progress([handed_over]).status == "zoom_scheduled"
+
+
+def test_a_sale_stands_and_a_meeting_takes_nothing_back():
+    sold = call("hot_transfer", results=(said(conversion="closed"),))
+    met = call("hot_transfer", hour=2, results=(said(hour=3, conversion="scheduled"),))
+    assert lead_progress([sold, met]).status == "closed"
+    refused = call("disqualified", results=(said(conversion="scheduled"),))
+    assert lead_progress([refused]).status == "disqualified"
+    assert (
+        lead_progress([replace(refused, results=(said(conversion="closed"),))]).status == "closed"
+    )
+
+
+def test_a_word_outranks_what_a_person_said_of_the_lead_before():
+    calls = [call("hot_transfer", results=(said(hour=3, conversion="scheduled"),))]
+    before, after = (NOON + timedelta(hours=hour) for hour in (2, 4))
+    assert lead_progress(calls, set_status="qualified", set_at=before).status == "zoom_scheduled"
+    assert lead_progress(calls, set_status="qualified", set_at=after).status == "qualified"
+
+
+def test_the_newest_rating_and_the_newest_notes_count_each_for_itself():
+    calls = [
+        call("hot_transfer", hour=2, results=(said(hour=3, rating=4, notes="cold"),)),
+        call("hot_transfer", hour=0, results=(said(hour=5, rating=9), said(hour=4, notes="keen"))),
+    ]
+    progress = lead_progress(calls)
+    assert (progress.closer_rating, progress.closer_notes) == (9, "keen")
+    nothing = lead_progress([call("hot_transfer")])
+    assert (nothing.closer_rating, nothing.closer_notes) == (None, None)

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from agent_sidecar.domain.record import Outcome, TransferAttempt
+from agent_sidecar.domain.record import Outcome, Recording, TransferAttempt
 from agent_sidecar.domain.types import TransferId
 from tests.builders import rich_record
 from tests.domain.playbooks import at
@@ -26,6 +26,16 @@ def test_the_time_with_the_closer_is_known_when_both_ends_are():
     assert ATTEMPT.duration_s is None
     assert BRIDGED.duration_s is None
     assert replace(BRIDGED, completed_at=at(95.5)).duration_s == 75.5
+
+
+def test_a_recording_is_where_its_copy_is_and_the_same_link_keeps_it():
+    link = Recording().saved("https://x/1", "r", None)
+    assert link == Recording(url="https://x/1", recording_id="r")
+    copied = link.saved("https://x/1", "r", "recordings/1.wav")
+    assert (link.place, copied.place) == ("https://x/1", "recordings/1.wav")
+    assert copied.saved("https://x/1", "r", None) == copied
+    assert copied.saved("https://x/2", "r", None).place == "https://x/2"
+    assert Recording().place is None
 
 
 def test_a_call_lasts_from_its_start_to_its_end():

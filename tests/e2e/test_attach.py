@@ -107,6 +107,10 @@ async def test_a_posted_attach_starts_both_tracks_with_a_token_and_the_transcrip
     assert commands["transcription_start"].body["transcription_tracks"] == "both"
     assert all(command.leg_id == answer["call_control_id"] for command in stub.commands)
     assert all(command.body.get("command_id") for command in stub.commands)
+    # the hint on the second line, for the assistant's next turn
+    [message] = commands["ai_assistant_add_messages"].body["messages"]
+    assert message["role"] == "system"
+    assert view["hints"][0]["strategy"].replace("-", " ") in message["content"]
     [token] = parse_qs(urlsplit(streaming["stream_url"]).query)["token"]
     assert token == answer["token"]
     assert played.play.stream == "stopped"
@@ -160,12 +164,13 @@ def forward_port() -> int:
 def guarded(
     models: Path, tmp_path_factory: pytest.TempPathFactory, forward_port: int
 ) -> Iterator[Shared]:
-    """Run a service that attaches by itself, wants a token, and passes webhooks on."""
+    """Run a service that attaches and records by itself, wants a token, passes webhooks on."""
     signer, port = WebhookSigner.generate(), free_port()
     settings = {
         **control_settings(port, signer),
         "API_TOKEN": TOKEN,
         "AUTO_ATTACH": "true",
+        "RECORD": "true",
         "FORWARD_URL": f"http://127.0.0.1:{forward_port}/theirs",
     }
     folder = tmp_path_factory.mktemp("guarded") / "data"
@@ -181,6 +186,7 @@ async def test_it_attaches_by_itself_when_a_call_is_answered(guarded: Shared):
         assert played.error is None
         actions = Counter(command.action for command in stub.commands)
         assert actions["streaming_start"] == actions["transcription_start"] == 1
+        assert actions["record_start"] == 1
 
         async def ours() -> str | None:
             calls = await api.get("/v1/calls")
@@ -194,6 +200,14 @@ async def test_it_attaches_by_itself_when_a_call_is_answered(guarded: Shared):
         assert view["lead"]["lead_id"]
         leads = await api.get("/v1/leads?q=%2B12025550177")
         assert [lead["lead_id"] for lead in leads["leads"]] == [view["lead"]["lead_id"]]
+        copies = guarded.sidecar.folder / "recordings"
+
+        async def copied() -> Any:
+            return [file.name for file in copies.glob("*.wav")]
+
+        (name,) = await eventually(copied)
+        assert name.startswith(view["call_id"])
+        assert (copies / name).read_bytes().startswith(b"RIFF")
 
 
 ROUTES = (
@@ -207,6 +221,7 @@ ROUTES = (
     ("POST", "/v1/calls/x/transfer"),
     ("POST", "/v1/calls/x/transcript"),
     ("POST", "/v1/calls/x/outcome"),
+    ("POST", "/v1/transfers/x/result"),
     ("GET", "/v1/availability"),
     ("PUT", "/v1/availability/Kevin"),
     ("POST", "/v1/availability/Kevin/overrides"),

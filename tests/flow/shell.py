@@ -18,7 +18,7 @@ from agent_sidecar.domain.record import CallRecord, Configuration
 from agent_sidecar.domain.types import CallId, Lead, LegId, Party, Track, Vector
 from agent_sidecar.live.admission import Admission
 from agent_sidecar.live.attaching import Attacher
-from agent_sidecar.live.call_parts import CallParts
+from agent_sidecar.live.call_parts import CallParts, Prompting
 from agent_sidecar.live.hints import HintDesk
 from agent_sidecar.live.live_call import LiveCall
 from agent_sidecar.live.registry import Registry, RegistryParts
@@ -37,6 +37,7 @@ from tests.fakes import (
     FakeJournal,
     FakeLeads,
     FakePublisher,
+    FakeRecordings,
     FakeRetriever,
 )
 
@@ -83,6 +84,9 @@ class Shell:
     auto_attach: bool = False
     untracked: Track | None = "inbound"
     transcribes_each_leg: bool = False
+    recordings: FakeRecordings | None = None
+    hints_assistant: bool = False
+    speaks_hints: bool = False
     metrics: Metrics = field(default_factory=Metrics)
     recorded: int = 0
     numbers: "count[int]" = field(default_factory=lambda: count(1))
@@ -106,6 +110,7 @@ class Shell:
             self.control,
             lambda: "ws://us/telnyx/media",
             transcribes_each_leg=self.transcribes_each_leg,
+            records=self.recordings is not None,
         )
         self.parts = CallParts(
             journal=self.journal,
@@ -118,6 +123,9 @@ class Shell:
             clock=self.clock,
             metrics=self.metrics,
             spare=SpareTime(lambda: self.lag_ms),
+            prompting=Prompting(
+                control=self.control, assistant=self.hints_assistant, aloud=self.speaks_hints
+            ),
             configuration=Configuration(
                 system_version="1", playbook="small", weights="w", model="m"
             ),
@@ -141,6 +149,7 @@ class Shell:
                 weights=STARTING_WEIGHTS,
                 open_decoders=CODECS.open,
                 attacher=self.attacher,
+                recordings=self.recordings,
                 admission=Admission(lambda: self.lag_ms, 100.0),
                 agent="assistant",
                 auto_attach=self.auto_attach,

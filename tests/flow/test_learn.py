@@ -13,7 +13,7 @@ from hypothesis import given
 from safetensors.numpy import save_file
 from structlog.testing import capture_logs
 
-from agent_sidecar import app
+from agent_sidecar import parts
 from agent_sidecar.adapters import weights_file as files
 from agent_sidecar.adapters.weights_file import WeightsCard
 from agent_sidecar.adapters.yaml_playbook import read_playbook
@@ -504,7 +504,7 @@ class TestCommands:
         settings = read_settings(data_dir=tmp_path / "data")
         embedder = OpenedEmbedder(dimension=24)
         with capture_logs() as logs:
-            weights = app._open_weights(settings, embedder, read_playbook(None))  # type: ignore[arg-type]
+            weights = parts._open_weights(settings, embedder, read_playbook(None))  # type: ignore[arg-type]
         assert (weights.version, weights.score is not None) == (told["version"], True)
         assert (weights.strategies is not None) == used
         assert [entry["why"] for entry in logs] == ([] if used else told["warnings"])

@@ -10,6 +10,7 @@ import pytest
 
 from agent_sidecar.domain.events import LineHeard, TransferWanted
 from agent_sidecar.domain.playbook import Closer, Window
+from agent_sidecar.domain.transfer_result import TransferResult
 from agent_sidecar.domain.types import Lead, TransferId
 from agent_sidecar.errors import (
     CallEnded,
@@ -20,13 +21,14 @@ from agent_sidecar.errors import (
     StoreUnavailable,
 )
 from agent_sidecar.live.requests import AttachRequest, SuggestRequest
-from tests.flow.web_door import CALL, CALL_NOW, LEG, House, open_house
+from tests.flow.web_door import CALL, CALL_NOW, LEG, NOW, TRANSFER, House, open_house
 
 pytestmark = pytest.mark.real_time  # sockets of this machine
 
 BY_LEG = "/v1/calls/" + quote(LEG, safe="")
 BY_CALL = f"/v1/calls/{CALL}"
 KEY = "s3cret-ä"
+OF_TRANSFER = "/v1/transfers/call-0%3At1/result"
 BEARER = {"Authorization": f"Bearer {KEY}"}
 
 
@@ -40,6 +42,7 @@ ROUTES = [
     ("POST", BY_CALL + "/transfer"),
     ("POST", BY_CALL + "/transcript"),
     ("POST", BY_CALL + "/outcome"),
+    ("POST", OF_TRANSFER),
     ("POST", "/v1/streams"),
     ("POST", "/v1/suggest"),
     ("GET", "/v1/availability"),
@@ -148,6 +151,7 @@ async def test_a_call_is_announced_with_what_is_known():
             "stream_url": "wss://us.example/telnyx/media",
             "streaming": True,
             "transcribing": False,
+            "recording": False,
             "problems": ["transcription: refused"],
         }
         assert house.registry.attached == [
@@ -247,6 +251,39 @@ async def test_an_outcome_is_posted_also_later():
         assert (status, answer["final_status"], answer["qualified"]) == (200, "follow_up", None)
 
 
+@pytest.mark.parametrize(
+    ("body", "result"),
+    [
+        ({"rating": 4}, TransferResult(posted_at=NOW, rating=4)),
+        (
+            {"rating": 10, "result": "scheduled", "notes": "Tuesday at nine"},
+            TransferResult(
+                posted_at=NOW, rating=10, conversion="scheduled", notes="Tuesday at nine"
+            ),
+        ),
+        ({"result": "follow_up"}, TransferResult(posted_at=NOW, conversion="followup")),
+        ({"result": "not_interested"}, TransferResult(posted_at=NOW, conversion="declined")),
+    ],
+)
+async def test_what_came_of_a_transfer_is_posted(body: Any, result: TransferResult):
+    async with open_house() as house:
+        path = f"/v1/transfers/{quote(TRANSFER, safe='')}/result"
+        status, answer = await house.ask("POST", path, json=body)
+        assert (status, answer["transfer_id"], answer["result"]) == (
+            200,
+            TRANSFER,
+            result.conversion,
+        )
+        assert house.registry.results == [result]
+
+
+async def test_a_transfer_that_nobody_knows_is_not_found():
+    async with open_house() as house:
+        status, answer = await house.ask("POST", "/v1/transfers/x/result", json={"rating": 4})
+        assert (status, answer["error"]) == (404, "TransferUnknown")
+        assert "GET /v1/calls/CALL_ID" in answer["message"]
+
+
 # --- bad input ------------------------------------------------------------------------------------
 
 
@@ -270,6 +307,13 @@ async def test_an_outcome_is_posted_also_later():
         ("POST", BY_CALL + "/transcript", {"speaker": "agent", "text": ""}, "text"),
         ("POST", BY_CALL + "/outcome", {}, "final_status"),
         ("POST", BY_CALL + "/outcome", {"final_status": "won"}, "final_status"),
+        ("POST", OF_TRANSFER, {}, "(body)"),
+        ("POST", OF_TRANSFER, {"rating": 0}, "rating"),
+        ("POST", OF_TRANSFER, {"rating": 11}, "rating"),
+        ("POST", OF_TRANSFER, {"rating": 4.5}, "rating"),
+        ("POST", OF_TRANSFER, {"result": "won"}, "result"),
+        ("POST", OF_TRANSFER, {"notes": " "}, "notes"),
+        ("POST", OF_TRANSFER, {"stars": 5}, "stars"),
         ("POST", "/v1/suggest", {}, "text"),
         ("POST", "/v1/suggest", {"text": "x", "phase": 13}, "phase"),
         ("POST", "/v1/suggest", {"text": "x", "top_k": 0}, "top_k"),

@@ -15,8 +15,9 @@ from agent_sidecar.domain.media import MediaFrame, StreamStart
 from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.record import FinalStatus
 from agent_sidecar.domain.recorded import RecordedCall
-from agent_sidecar.domain.types import CallId, LegId
-from agent_sidecar.errors import CallUnknown, TokenInvalid
+from agent_sidecar.domain.transfer_result import TransferResult
+from agent_sidecar.domain.types import CallId, LegId, TransferId
+from agent_sidecar.errors import CallUnknown, TokenInvalid, TransferUnknown
 from agent_sidecar.live.hub import Hub
 from agent_sidecar.live.requests import (
     Attached,
@@ -30,6 +31,7 @@ from agent_sidecar.web.server import FrontDoor, FrontDoorParts, Limits
 from tests.fakes import FakeClosers, FakeLeads
 
 CALL, LEG = CallId("call-1"), LegId("v3:prospect/+x==")
+TRANSFER = TransferId("call-0:t1")
 OPENS = "opens-it"
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)  # a Monday
 # the conversation runs ahead of the wall's clock
@@ -108,6 +110,7 @@ class MadeUpRegistry:
     writing: Awaitable[None] | None = None
     defect: Exception | None = None
     breaks_streams: bool = False
+    results: list[TransferResult] = field(default_factory=list)
 
     def find(self, name: str) -> MadeUpCall | None:
         return self.call if name in {CALL, LEG} else None
@@ -129,6 +132,7 @@ class MadeUpRegistry:
             stream_url="wss://us.example/telnyx/media",
             streaming=True,
             transcribing=False,
+            recording=False,
             problems=("transcription: refused",),
         )
 
@@ -179,6 +183,14 @@ class MadeUpRegistry:
         if name != "call-0":
             raise CallUnknown(f"there is no call {name}")
         return {"call_id": name, "final_status": status, "qualified": qualified}
+
+    async def post_result(
+        self, transfer_id: TransferId, result: TransferResult
+    ) -> Mapping[str, object]:
+        if transfer_id != TRANSFER:
+            raise TransferUnknown(transfer_id)
+        self.results.append(result)
+        return {"transfer_id": transfer_id, "result": result.conversion}
 
 
 class MadeUpDesk:

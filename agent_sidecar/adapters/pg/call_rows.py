@@ -26,7 +26,7 @@ def call_values(record: CallRecord) -> Mapping[str, object]:
         "telnyx_call_control_id": leg and leg.leg_id,
         "telnyx_leg_id": leg and leg.call_leg_id,
         "telnyx_session_id": leg and leg.call_session_id,
-        "recording_url": record.recording.url,
+        "recording_url": record.recording.place,
         "phases_completed": record.phase_reached,
         "phase_reached": record.phase_reached,
         "final_status": record.outcome.final_status,
@@ -44,7 +44,7 @@ def call_values(record: CallRecord) -> Mapping[str, object]:
 
 
 def transfer_values(attempt: TransferAttempt) -> Mapping[str, object]:
-    """Return the columns of a transfer, less its keys and what a person says of it later."""
+    """Return the columns of a transfer, less its keys and what the closer says of it later."""
     duration_s = attempt.duration_s
     return {
         "transfer_id": attempt.transfer_id,
@@ -60,6 +60,17 @@ def transfer_values(attempt: TransferAttempt) -> Mapping[str, object]:
         "engagement_score_at_transfer": _cents(attempt.engagement),
         "conversation_phase": attempt.phase,
         "key_indicators": [storable(indicator) for indicator in attempt.key_indicators],
+    }
+
+
+def result_values(attempt: TransferAttempt) -> Mapping[str, object]:
+    """Return the columns of what the closer says of it; None: nothing yet."""
+    said = attempt.result
+    return {
+        "kevin_rating": said and said.rating,
+        "conversion_result": said and said.conversion,
+        "notes": said and said.notes and storable(said.notes),
+        "result_at": said and said.posted_at,
     }
 
 

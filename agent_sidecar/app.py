@@ -257,6 +257,7 @@ def _registry(
                 closers=parts.closers,
                 closer=_closer(parts),
                 clock=parts.clock,
+                publisher=parts.hub,
                 ring_s=settings.closer_ring_s,
                 accept_s=settings.closer_accept_s,
             ),

@@ -32,6 +32,7 @@ CallCommand = Literal[
     "ai_assistant_add_messages",
     "speak",
     "record_start",
+    "bridge",
 ]
 DeliveryState = Literal["pending", "delivered", "parked"]
 

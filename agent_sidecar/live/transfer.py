@@ -32,9 +32,10 @@ from agent_sidecar.domain.types import CommandId, LegId, TransferId
 from agent_sidecar.errors import CommandRefused, CommandUncertain, JournalFailed
 from agent_sidecar.live.briefing import ACCEPT, DECLINE, briefing
 from agent_sidecar.live.closer_leg import AttemptOver, CloserLeg
+from agent_sidecar.live.giving_back import give_back
 from agent_sidecar.live.lease import Lease
 from agent_sidecar.live.live_call import LiveCall
-from agent_sidecar.ports import CallControl, Clock, Closers, Dial, TelephonyEvent
+from agent_sidecar.ports import CallControl, Clock, Closers, Dial, Publisher, TelephonyEvent
 
 log = structlog.get_logger()
 
@@ -59,6 +60,8 @@ class TransferParts:
     closers: Closers
     closer: Closer
     clock: Clock
+    # hears who has the prospect
+    publisher: Publisher
     ring_s: float
     accept_s: float
 
@@ -142,6 +145,8 @@ class Transfer:
             except JournalFailed:
                 log.warning("hangup_not_kept", what_to_do="nothing: to hang up twice is harmless")
         await self._clear_up(command_id)
+        if self._bridged and self._leg.is_up is False:
+            await give_back(self._call, self._control, self._parts.publisher)
 
     async def _clear_up(self, hangup: CommandId | None) -> None:
         """End his leg, if it is to end, and give him free once it is proven to be down."""

@@ -138,6 +138,7 @@ class Shell:
             closers=self.closers,
             closer=self.closer,
             clock=self.clock,
+            publisher=self.publisher,
             ring_s=25.0,
             accept_s=20.0,
         )

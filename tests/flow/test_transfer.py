@@ -864,3 +864,59 @@ async def test_to_detach_while_it_rings_ends_the_attempt():
 async def test_a_stop_of_the_service_leaves_nothing_hanging():
     async with a_scene() as scene:
         await scene.answer()
+
+
+# --- when the closer has left ---------------------------------------------------------------------
+
+AGENT = LegId("v3:agent")
+
+
+async def a_human_agent_s(shell: Shell) -> Scene:
+    """Let a human agent's call be with the closer."""
+    call = await shell.attach(agent="human", legs={"agent": AGENT})
+    scene = Scene(shell, call, await shell.want_transfer(call))
+    scene.control.alive |= {AGENT, PROSPECT}
+    await scene.bridge()
+    return scene
+
+
+async def test_a_human_agent_gets_the_prospect_back_when_the_closer_leaves():
+    async with running() as shell:
+        scene = await a_human_agent_s(shell)
+        assert len(scene.control.sent("bridge")) == 1
+        await scene.kevin("hangup", cause="normal_clearing")
+        await scene.sent("bridge", times=2)
+        back = scene.control.sent("bridge")[-1]
+        assert (back.leg_id, back.said["to"]) == (PROSPECT, AGENT)
+        decided = [
+            event.command_id
+            for event in shell.journal.events(scene.call.call_id)
+            if isinstance(event, ev.CommandDecided) and event.command == "bridge"
+        ]
+        assert decided == [back.command_id]
+        await eventually(lambda: shell.states()[-1] == "with_agent")
+
+
+async def test_a_prospect_whom_nobody_waits_for_is_told_of():
+    async with running() as shell:
+        scene = await a_human_agent_s(shell)
+        await shell.tell("hangup", AGENT, cause="normal_clearing")
+        await scene.kevin("hangup", cause="normal_clearing")
+        await eventually(lambda: shell.states()[-1] == "alone")
+        assert len(scene.control.sent("bridge")) == 1
+
+
+async def test_an_agent_on_the_prospect_s_own_leg_is_told_that_it_is_his_turn():
+    async with a_scene() as scene:
+        await scene.bridge()
+        await scene.kevin("hangup", cause="normal_clearing")
+        await eventually(lambda: scene.shell.states()[-1] == "with_agent")
+        assert len(scene.control.sent("bridge")) == 1
+
+
+async def test_nobody_gets_a_prospect_back_who_has_left():
+    async with a_scene() as scene:
+        await scene.bridge()
+        await scene.prospect_hangs_up()
+        await scene.record()
+        assert not {"with_agent", "alone"} & set(scene.shell.states())

@@ -203,10 +203,11 @@ def _recordings(settings: Settings, exits: AsyncExitStack) -> RecordingFiles | N
     return recordings
 
 
-def _closer(parts: Parts) -> Closer:
-    """Return the closer that calls are handed to, with the number that the settings give him."""
-    closer, number = parts.playbook.closers[0], parts.settings.closer_number
-    return replace(closer, number=number) if number is not None else closer
+def _roster(parts: Parts) -> tuple[Closer, ...]:
+    """Return the playbook's closers, the first with the number that the settings give him."""
+    first, *others = parts.playbook.closers
+    number = parts.settings.closer_number or first.number
+    return (replace(first, number=number), *others)
 
 
 def _call_parts(parts: Parts, desk: HintDesk, control: TelnyxControl | None) -> CallParts:
@@ -218,7 +219,7 @@ def _call_parts(parts: Parts, desk: HintDesk, control: TelnyxControl | None) -> 
         publisher=parts.hub,
         leads=parts.stores.leads,
         closers=parts.closers,
-        closer=_closer(parts).name,
+        roster=tuple(closer.name for closer in parts.playbook.closers),
         clock=parts.clock,
         metrics=parts.metrics,
         spare=SpareTime(lambda: parts.lag.now_ms),
@@ -255,7 +256,7 @@ def _registry(
             transfer=TransferParts(
                 control=attacher.control,
                 closers=parts.closers,
-                closer=_closer(parts),
+                roster=_roster(parts),
                 clock=parts.clock,
                 publisher=parts.hub,
                 ring_s=settings.closer_ring_s,
@@ -285,7 +286,7 @@ def _guard(parts: Parts, control: TelnyxControl, registry: Registry) -> Transfer
         GuardParts(
             control=control,
             closers=parts.closers,
-            closer=_closer(parts).name,
+            roster=tuple(closer.name for closer in parts.playbook.closers),
             journal=parts.journal,
             is_known=registry.knows,
         )

@@ -68,14 +68,16 @@ async def find_lead(parts: CallParts, lead: Lead) -> Lead | None:
         return None
 
 
-async def is_closer_available(parts: CallParts) -> bool:
-    """Say whether a closer could have taken the call; without an answer: he could not."""
+async def available_closer(parts: CallParts) -> str | None:
+    """Return who could have taken the call; without an answer: nobody."""
     try:
         async with asyncio.timeout(CLOSER_S):
-            return await parts.closers.is_available(parts.closer, parts.clock.now())
+            for name in parts.roster:
+                if await parts.closers.is_available(name, parts.clock.now()):
+                    return name
     except (StoreUnavailable, TimeoutError) as exc:
         log.warning("closer_not_checked", error=repr(exc))
-        return False
+    return None
 
 
 def _now_s() -> float:

@@ -42,7 +42,8 @@ class CallParts:
     publisher: Publisher
     leads: Leads
     closers: Closers
-    closer: str
+    # whoever may take over, by name
+    roster: tuple[str, ...]
     clock: Clock
     metrics: Metrics
     # whether something may be made ready ahead

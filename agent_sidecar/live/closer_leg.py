@@ -59,7 +59,7 @@ class CloserLeg:
         self.stop_reason: str | None = None
         # what machine detection said
         self.detected: str | None = None
-        self._closer = closer
+        self.closer = closer
         self._client_state = client_state
         # None wakes whoever waits, for what has changed otherwise
         self._inbox: asyncio.Queue[TelephonyEvent | None] = asyncio.Queue()
@@ -112,7 +112,7 @@ class CloserLeg:
                     if event is not None and event.kind == "hangup":
                         raise AttemptOver(
                             _CAUSES.get(event.cause or "", "closer_hung_up"),
-                            f"{self._closer}'s leg ended: {event.cause or 'no cause given'}",
+                            f"{self.closer}'s leg ended: {event.cause or 'no cause given'}",
                         )
                     if event is not None and event.kind in kinds:
                         return event
@@ -144,7 +144,7 @@ class CloserLeg:
             try:
                 leg_id = (await control.live_legs()).get(self._client_state)
             except (CommandRefused, CommandUncertain) as exc:
-                log.warning("closer_leg_not_found_out", closer=self._closer, error=str(exc))
+                log.warning("closer_leg_not_found_out", closer=self.closer, error=str(exc))
                 continue
             missing += leg_id is None
             if leg_id is not None:
@@ -188,7 +188,7 @@ class CloserLeg:
             if not number:
                 log.warning(
                     "closer_leg_not_proven_down",
-                    closer=self._closer,
+                    closer=self.closer,
                     what_to_do="nothing: he stays reserved until his leg's end is seen",
                 )
             await self._is_down_within(min(LOOK_S * 2**number, LONGEST_LOOK_S))

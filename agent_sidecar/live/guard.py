@@ -31,14 +31,14 @@ class GuardParts:
 
     control: CallControl
     closers: Closers
-    closer: str
+    roster: tuple[str, ...]
     journal: Journal
     # a call of this process that takes care of its transfers itself
     is_known: Callable[[CallId], bool]
 
 
 class TransferGuard:
-    """Looks after the closer of calls that are over; `run` it."""
+    """Looks after the closers of calls that are over; `run` it."""
 
     def __init__(self, parts: GuardParts) -> None:
         self._parts = parts
@@ -56,7 +56,8 @@ class TransferGuard:
             for state, leg_id in legs.items():
                 if state.startswith(CLIENT_STATE):
                     await self._look_at(TransferId(state.removeprefix(CLIENT_STATE)), leg_id)
-            await self._look_at_lease(legs)
+            for closer in self._parts.roster:
+                await self._look_at_lease(closer, legs)
         except (CommandRefused, CommandUncertain, StoreUnavailable) as exc:
             log.info("transfers_not_looked_after", error=str(exc), again_in_s=LOOK_S)
 
@@ -71,8 +72,8 @@ class TransferGuard:
         command_id = CommandId(str(uuid.uuid5(uuid.NAMESPACE_OID, f"{transfer_id}:left")))
         await self._parts.control.hang_up(leg_id, command_id=command_id)
 
-    async def _look_at_lease(self, legs: Mapping[str, LegId]) -> None:
-        closers, closer = self._parts.closers, self._parts.closer
+    async def _look_at_lease(self, closer: str, legs: Mapping[str, LegId]) -> None:
+        closers = self._parts.closers
         holder = await closers.holder(closer)
         if holder is None or f"{CLIENT_STATE}{holder}" in legs or self._is_known(holder):
             return

@@ -23,6 +23,14 @@ class Lease:
         self._closer = closer
         self._transfer_id = transfer_id
         self._is_taken = False
+        # of somebody else, asked for before, whose answer was lost
+        self._doubtful: Lease | None = None
+
+    def other(self, closer: str) -> "Lease":
+        """Return one of another closer for the same transfer; what may be held stays known."""
+        lease = Lease(self._closers, closer, self._transfer_id)
+        lease._doubtful = self if self._is_taken else self._doubtful
+        return lease
 
     async def take(self, clock: Clock) -> None:
         """Reserve him. Raises `AttemptOver` when he is not to be had."""
@@ -64,6 +72,8 @@ class Lease:
 
     async def release(self) -> None:
         """Give him free; tried until the store answers."""
+        if self._doubtful is not None:
+            await self._doubtful.release()
         while self._is_taken:
             try:
                 await self._closers.release(self._closer, self._transfer_id)

@@ -34,14 +34,14 @@ class Legs:
         directory: Directory,
         strangers: Strangers,
         tokens: Tokens,
-        closer_number: str | None,
+        closer_numbers: frozenset[str],
         on_agent: Callable[[LegId], None],
     ) -> None:
         """`on_agent` is told of each answered leg of an agent's that joins."""
         self._directory = directory
         self._strangers = strangers
         self._tokens = tokens
-        self._closer_number = closer_number
+        self._closer_numbers = closer_numbers
         self._on_agent = on_agent
 
     def join(self, leg: Leg, call: LiveCall, *, answered: bool) -> Awaitable[None]:
@@ -105,7 +105,7 @@ class Legs:
         call = peer[0] if peer else self._directory.in_session(event.call_session_id)
         if call is None or call.is_ending or event.kind == "hangup":
             return None
-        party = role_of(event, call, self._closer_number)
+        party = role_of(event, call, self._closer_numbers)
         if party is None:
             return None
         leg = Leg(

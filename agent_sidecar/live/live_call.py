@@ -335,9 +335,9 @@ class LiveCall:
     async def _wrap_up(self, reason: str, *, interrupted: bool, grace_s: float) -> None:
         self._tell("ended", reason=reason)
         await asyncio.sleep(grace_s)
-        available = await asking.is_closer_available(self._parts)
-        closer = self._parts.closer
-        self.feed(ev.CloserChecked(at=self.now(), closer=closer, available=available))
+        free = await asking.available_closer(self._parts)
+        closer = free or self._parts.roster[0]
+        self.feed(ev.CloserChecked(at=self.now(), closer=closer, available=free is not None))
         self.streams.end("the call is over")
         self.feed(ev.CallClosed(at=self.now(), interrupted=interrupted, reason=reason))
         await self._keeper.keep()

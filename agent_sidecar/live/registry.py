@@ -84,7 +84,7 @@ class Registry:
             self._directory,
             self._strangers,
             self._tokens,
-            parts.transfer.closer.number,
+            frozenset(closer.number for closer in parts.transfer.roster if closer.number),
             on_agent=self._transcribe,
         )
         self._finished = FinishedCalls(parts.call.journal, parts.reader.playbook)
@@ -368,9 +368,9 @@ class Registry:
 
     def _take_up(self, call: LiveCall, so_far: Interrupted) -> Transfer:
         parts = self._parts.transfer
-        if so_far.closer != parts.closer.name:
-            # the playbook has another one now: this one's number is not known any more
-            parts = replace(parts, closer=Closer(name=so_far.closer))
+        # whom the playbook has no more has no number any more
+        his = [closer for closer in parts.roster if closer.name == so_far.closer]
+        parts = replace(parts, roster=tuple(his) or (Closer(name=so_far.closer),))
         return TakenUp(
             so_far,
             call,

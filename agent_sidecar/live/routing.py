@@ -15,11 +15,11 @@ _ROLES: dict[str, Party] = {f"{ROLE_STATE}agent": "agent", f"{ROLE_STATE}closer"
 _MACHINES = frozenset({"machine", "fax_detected"})
 
 
-def role_of(event: TelephonyEvent, call: LiveCall, closer_number: str | None) -> Party | None:
+def role_of(event: TelephonyEvent, call: LiveCall, closer_numbers: frozenset[str]) -> Party | None:
     """Say who is on another leg of this call; None: nobody knows, so nobody guesses."""
     if (named := _ROLES.get(event.client_state)) is not None:
         return named
-    if closer_number is not None and event.to == closer_number:
+    if event.to in closer_numbers:
         return "closer"
     # a human agent has one leg, and no leg but a closer's is ever added while a transfer runs
     log = call.call.log

@@ -87,7 +87,7 @@ class TakenUp(Transfer):
             raise AttemptOver("failed", "the sidecar restarted before his phone was dialled")
         await self._lease.hold()
         self._leg.check_stop()
-        prospect, number = self._call.leg_id, self._parts.closer.number
+        prospect, number = self._call.leg_id, self._closer.number
         again = self._repeatable("dialing")
         if self._leg.leg_id is not None:
             await self._leg.learn(self._control)

@@ -156,9 +156,11 @@ class Teller:
 
     async def _release(self, transfer_id: TransferId) -> None:
         try:
-            await self._transfer.closers.release(self._transfer.closer.name, transfer_id)
+            # whoever it was: only his own transfer gives him free
+            for closer in self._transfer.roster:
+                await self._transfer.closers.release(closer.name, transfer_id)
         except StoreUnavailable as exc:
-            log.warning("lease_not_released", error=str(exc), what_to_do="nothing: it expires")
+            log.warning("lease_not_released", error=str(exc), what_to_do="nothing: it is found out")
 
 
 def _learn_numbers(event: TelephonyEvent, call: LiveCall) -> list[Awaitable[None]]:

@@ -58,7 +58,8 @@ class TransferParts:
     # None: no Telnyx account is set
     control: CallControl | None
     closers: Closers
-    closer: Closer
+    # whoever may take over; the first who is free is asked
+    roster: tuple[Closer, ...]
     clock: Clock
     # hears who has the prospect
     publisher: Publisher
@@ -84,8 +85,9 @@ class Transfer:
         self._parts = parts
         self._caller_number = caller_number
         self._on_dialed = on_dialed
-        self._leg = CloserLeg(parts.closer.name, f"{CLIENT_STATE}{start.transfer_id}")
-        self._lease = Lease(parts.closers, parts.closer.name, start.transfer_id)
+        self._closer = parts.roster[0]
+        self._leg = CloserLeg(self._closer.name, f"{CLIENT_STATE}{start.transfer_id}")
+        self._lease = Lease(parts.closers, self._closer.name, start.transfer_id)
         self._answered = self._accepted = False
         self._asked_to_bridge = False
         self._bridged = False
@@ -173,7 +175,7 @@ class Transfer:
         except Exception as exc:  # his phone must not ring on, nor his lease last, for a bug
             log.exception("transfer_broke", what_to_do="report this")
             return "failed", repr(exc)
-        return "bridged", f"{self._parts.closer.name} talked to the prospect"
+        return "bridged", f"{self._closer.name} talked to the prospect"
 
     async def _attempt(self) -> None:
         await self._reserve()
@@ -188,14 +190,34 @@ class Transfer:
     async def _reserve(self) -> None:
         if self._parts.control is None:
             raise AttemptOver("unavailable", "no Telnyx account is set (SIDECAR_TELNYX_API_KEY)")
-        if self._parts.closer.number is None:
-            name = self._parts.closer.name
-            raise AttemptOver("unavailable", f"no number for {name} (SIDECAR_CLOSER_NUMBER)")
+        reasons = []
+        for closer in self._parts.roster:
+            try:
+                await self._take(closer)
+            except AttemptOver as over:
+                reasons.append(over.reason)
+            else:
+                self._tell("leased")
+                return
+        # the first is the one that is hoped for
+        self._take_for(self._parts.roster[0])
+        raise AttemptOver("unavailable", "; ".join(reasons))
+
+    async def _take(self, closer: Closer) -> None:
+        self._take_for(closer)
+        if closer.number is None:
+            where = "SIDECAR_CLOSER_NUMBER, or in the playbook"
+            raise AttemptOver("unavailable", f"no number for {closer.name} ({where})")
         await self._lease.take(self._parts.clock)
-        self._tell("leased")
+
+    def _take_for(self, closer: Closer) -> None:
+        """Go on with this closer; a lease whose answer was lost stays to be given back."""
+        if closer is not self._closer:
+            self._closer, self._leg.closer = closer, closer.name
+            self._lease = self._lease.other(closer.name)
 
     async def _dial(self) -> None:
-        prospect, number = self._call.leg_id, self._parts.closer.number
+        prospect, number = self._call.leg_id, self._closer.number
         caller = self._caller_number
         if prospect is None or number is None or caller is None:
             raise AttemptOver("failed", "our own number is not known: set SIDECAR_CALLER_NUMBER")
@@ -267,7 +289,7 @@ class Transfer:
         answer = await self._leg.expect(
             ("gather_ended",), within_s=self._parts.accept_s + BRIEFING_S
         )
-        name = self._parts.closer.name
+        name = self._closer.name
         if answer is not None and answer.status == "call_hangup":
             raise AttemptOver("closer_hung_up", f"{name} hung up during the briefing")
         if answer is None or answer.digits != ACCEPT:
@@ -321,7 +343,7 @@ class Transfer:
                 transfer_id=self.transfer_id,
                 at=at or self._call.now(),
                 step=step,
-                closer=self._parts.closer.name,
+                closer=self._closer.name,
                 reason=reason,
                 leg_id=self._leg.leg_id,
                 command_id=command_id,

@@ -77,7 +77,7 @@ class Shell:
     leads: FakeLeads = field(default_factory=FakeLeads)
     closers: FakeClosers = field(default_factory=lambda: FakeClosers([KEVIN]))
     control: FakeCallControl | None = field(default_factory=FakeCallControl)
-    closer: Closer = KEVIN
+    roster: tuple[Closer, ...] = (KEVIN,)
     caller_number: str | None = OURS
     # how late the event loop claims to be
     lag_ms: float = 0.0
@@ -119,7 +119,7 @@ class Shell:
             publisher=self.publisher,
             leads=self.leads,
             closers=self.closers,
-            closer=self.closer.name,
+            roster=tuple(closer.name for closer in self.roster),
             clock=self.clock,
             metrics=self.metrics,
             spare=SpareTime(lambda: self.lag_ms),
@@ -136,7 +136,7 @@ class Shell:
         transfer = TransferParts(
             control=self.control,
             closers=self.closers,
-            closer=self.closer,
+            roster=self.roster,
             clock=self.clock,
             publisher=self.publisher,
             ring_s=25.0,

@@ -41,7 +41,7 @@ async def a_guard(*, bridged: bool = False) -> AsyncIterator[tuple[Shell, Transf
                 GuardParts(
                     control=shell.control,
                     closers=shell.closers,
-                    closer=KEVIN.name,
+                    roster=(KEVIN.name,),
                     journal=shell.journal,
                     is_known=lambda call_id: call_id == CallId("live"),
                 )

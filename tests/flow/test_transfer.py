@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agent_sidecar.domain import events as ev
-from agent_sidecar.domain.playbook import Window
+from agent_sidecar.domain.playbook import Closer, Window
 from agent_sidecar.domain.record import CallRecord, TransferAttempt
 from agent_sidecar.domain.types import CommandId, LegId, TransferId
 from agent_sidecar.errors import (
@@ -20,6 +20,7 @@ from agent_sidecar.errors import (
     StoreUnavailable,
 )
 from agent_sidecar.live.live_call import LATE_S, LiveCall
+from agent_sidecar.ports import Dial
 from tests.domain.playbooks import VIDEO
 from tests.fakes import FakeCallControl, FakeClosers
 from tests.flow.shell import CLOSER, KEVIN, OURS, PROSPECT, Shell, client_state, running
@@ -756,6 +757,37 @@ async def test_a_closer_outside_his_hours_is_left_alone():
     assert "is off" in await unavailable(shell)
 
 
+ANA = Closer(name="Ana", number="+12125550102")
+
+
+def with_ana() -> Shell:
+    return Shell(roster=(KEVIN, ANA), closers=FakeClosers([KEVIN, ANA]))
+
+
+async def test_who_is_next_is_asked_when_the_first_is_with_another_prospect():
+    shell = with_ana()
+    shell.closers.leases["Kevin"] = TransferId("another:t1")
+    async with a_scene(shell) as scene:
+        await scene.bridge()
+        [dialed] = scene.control.sent("dial")
+        assert isinstance(dialed.said["dial"], Dial)
+        assert dialed.said["dial"].to == ANA.number
+        assert shell.closers.leases == {"Kevin": "another:t1", "Ana": scene.transfer_id}
+        assert scene.attempt.closer == "Ana"
+        await scene.kevin("hangup", cause="normal_clearing")
+        await eventually(lambda: "Ana" not in shell.closers.leases)
+        await scene.prospect_hangs_up()
+        assert (await scene.record()).closer_available
+
+
+async def test_when_all_are_taken_each_is_named():
+    shell = with_ana()
+    shell.closers.leases |= {"Kevin": TransferId("another:t1"), "Ana": TransferId("another:t2")}
+    reason = await unavailable(shell)
+    assert "Kevin is off" in reason
+    assert "Ana is off" in reason
+
+
 async def test_without_the_closers_store_there_is_no_transfer():
     shell = Shell()
     shell.closers.fails_with = StoreUnavailable("redis is down")
@@ -767,7 +799,9 @@ async def test_without_an_account_there_is_no_transfer():
 
 
 async def test_without_the_closer_s_number_there_is_no_transfer():
-    assert "SIDECAR_CLOSER_NUMBER" in await unavailable(Shell(closer=replace(KEVIN, number=None)))
+    assert "SIDECAR_CLOSER_NUMBER" in await unavailable(
+        Shell(roster=(replace(KEVIN, number=None),))
+    )
 
 
 async def test_without_our_own_number_the_attempt_fails_and_frees_him():

@@ -220,7 +220,7 @@ def _guard_parts(shell: Shell) -> GuardParts:
     return GuardParts(
         control=shell.control,
         closers=shell.closers,
-        closer=KEVIN.name,
+        roster=(KEVIN.name,),
         journal=shell.journal,
         is_known=shell.registry.knows,
     )

@@ -208,7 +208,7 @@ def _parts(shell: Shell, hub: Hub) -> FrontDoorParts:
         desk=shell.desk,
         leads=shell.leads,
         closers=shell.closers,
-        closer_names=(shell.closer.name,),
+        closer_names=(shell.roster[0].name,),
         stores=stores,
         verify=verify,
         take_in=Archive().take_in,

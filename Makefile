@@ -51,7 +51,7 @@ static:
 unit:
 	$(BIN)/coverage run -m pytest -rs tests/domain
 	$(BIN)/coverage report
-	$(PYTEST) --ignore=tests/domain
+	$(PYTEST) $(SIDE_BY_SIDE) --ignore=tests/domain
 
 contract: dev ## the adapters on real servers; NEO4J_TEST_URL, MONGODB_TEST_URL name further ones
 	$(PYTEST) $(SIDE_BY_SIDE) -m contract

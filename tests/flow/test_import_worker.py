@@ -62,8 +62,8 @@ def with_worker(work: Callable[[ImportWorker], Awaitable[None]]) -> None:
 
 
 def the_process() -> multiprocessing.process.BaseProcess:
-    [process] = multiprocessing.active_children()
-    return process
+    """Return the newest one: of another test's some may not have ended yet."""
+    return max(multiprocessing.active_children(), key=lambda process: process.pid or 0)
 
 
 def test_a_process_makes_the_records_that_we_would_make_and_ends_with_the_block():
@@ -81,9 +81,11 @@ def test_a_process_makes_the_records_that_we_would_make_and_ends_with_the_block(
 def test_a_lone_call_is_worth_no_process():
     calls = finished(1)
 
+    before = set(multiprocessing.active_children())
+
     async def work(worker: ImportWorker) -> None:
         assert await worker.records(calls, NONE, NOW) == here(calls)
-        assert multiprocessing.active_children() == []
+        assert set(multiprocessing.active_children()) <= before
 
     with_worker(work)
 

@@ -9,12 +9,28 @@ from agent_sidecar.simulator.legs import SimulatedLeg
 from agent_sidecar.simulator.telephone import SimulatedCall
 from agent_sidecar.simulator.transcript import HeardLine
 
-Behaviour = Literal["accepts", "declines", "voicemail", "no_answer", "busy"]
+Behaviour = Literal[
+    "accepts",
+    "declines",
+    # to the briefing
+    "presses_nothing",
+    "hangs_up",
+    "voicemail",
+    "no_answer",
+    "busy",
+    "rejects",
+    "invalid_number",
+]
 
-_BUSY_AFTER_S = 0.5
+# behaviours of a phone that is never taken: how it ends, and when
+_NEVER_TAKEN: Mapping[Behaviour, tuple[str, float]] = {
+    "busy": ("user_busy", 0.5),
+    "rejects": ("call_rejected", 1.5),
+    "invalid_number": ("not_found", 0.2),
+}
 _VOICEMAIL_RINGS = 4
 _DEFAULT_RING_LIMIT_S = 30
-_ACCEPT, _DECLINE = "1", "2"
+_DIGITS: Mapping[Behaviour, str] = {"accepts": "1", "declines": "2"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +57,9 @@ async def play_closer(
     """Play his side of one dialled leg to its hangup, whoever hangs up."""
     call.ring(leg)
     match script.behaviour:
-        case "busy":
-            await _leave_after(call, leg, _BUSY_AFTER_S, cause="user_busy")
+        case "busy" | "rejects" | "invalid_number":
+            cause, after_s = _NEVER_TAKEN[script.behaviour]
+            await _leave_after(call, leg, after_s, cause=cause)
         case "no_answer":
             # Telnyx's own words for the two ways of giving up
             cause = "timeout" if dialled.get("retry_on_timeout", True) else "no_answer"
@@ -51,7 +68,7 @@ async def play_closer(
         case "voicemail":
             if await _answers(call, leg, script.ring_s * _VOICEMAIL_RINGS, dialled):
                 await _let_record(call, leg, dialled, script)
-        case "accepts" | "declines":
+        case _:
             if await _answers(call, leg, script.ring_s, dialled):
                 await _listen(call, leg, dialled, script)
 
@@ -86,9 +103,12 @@ async def _listen(
         within_s=script.patience_s,
     )
     if asked and leg.leg_id in call.gathers and not await _gone(call, leg, script.press_s):
+        if script.behaviour == "hangs_up":
+            call.hang_up(leg, cause="normal_clearing", source="callee")
+            return
         pressed = call.gathers.get(leg.leg_id)
-        if pressed is not None and not pressed.done():
-            pressed.set_result(_ACCEPT if script.behaviour == "accepts" else _DECLINE)
+        if script.behaviour in _DIGITS and pressed is not None and not pressed.done():
+            pressed.set_result(_DIGITS[script.behaviour])
     await _talk(call, leg, script)
 
 

@@ -5,11 +5,12 @@ It commands the calls that players announce to it: checks bodies against the SDK
 told by webhooks.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import msgspec
 from aiohttp import web
@@ -42,10 +43,29 @@ class ReceivedCommand:
     body: dict[str, Any]
 
 
-class ControlStub:
-    """Open it with `async with`; the service's TELNYX_API_BASE is `url`."""
+# how a command goes wrong: refused by a race, throttled, a server error before or after it was
+# carried out, or carried out without an answer in time
+Trouble = Literal["race", "throttled", "undone", "done", "silent"]
+_TROUBLES: Mapping[Trouble, tuple[int, str, str]] = {
+    "race": (422, "90034", "This call has not been answered yet"),
+    "throttled": (429, "10011", "Too many requests"),
+    "undone": (503, "10016", "Service unavailable"),
+    "done": (503, "10016", "Service unavailable"),
+}
+# longer than anybody waits for an answer
+_SILENT_S = 15.0
 
-    def __init__(self, *, port: int = 0) -> None:
+
+class ControlStub:
+    """Open it with `async with`; the service's TELNYX_API_BASE is `url`.
+
+    `trouble`: how commands go wrong, by action, one after the other; then they go well.
+    """
+
+    def __init__(
+        self, *, port: int = 0, trouble: Mapping[str, Sequence[Trouble]] | None = None
+    ) -> None:
+        self._trouble = {action: list(troubles) for action, troubles in (trouble or {}).items()}
         self.commands: list[ReceivedCommand] = []
         # how the closers of a call behave; the call's player says so
         self._calls: dict[LegId, tuple[SimulatedCall, CloserScript]] = {}
@@ -93,6 +113,23 @@ class ControlStub:
     # --- routes ---------------------------------------------------------------------------------
 
     async def _act(self, request: web.Request) -> web.Response:
+        action = request.match_info["action"]
+        return await self._spoilt(action, lambda: self._do(request))
+
+    async def _spoilt(self, action: str, do: Callable[[], Awaitable[web.Response]]) -> web.Response:
+        """Carry out a command, unless it is to go wrong now."""
+        waiting = self._trouble.get(action)
+        trouble = waiting.pop(0) if waiting else None
+        if trouble is None:
+            return await do()
+        if trouble in ("done", "silent"):
+            await do()
+        if trouble == "silent":
+            await asyncio.sleep(_SILENT_S)
+        status, code, title = _TROUBLES.get(trouble, (504, "10016", "Gateway timeout"))
+        raise CommandFault(code, title, f"{action}: {title}", status=status)
+
+    async def _do(self, request: web.Request) -> web.Response:
         leg_id, action = request.match_info["leg"], request.match_info["action"]
         if action not in PARAMS or action == DIAL:
             raise CommandFault("10005", "Resource not found", f"no action {action!r}", status=404)
@@ -109,6 +146,9 @@ class ControlStub:
         return _json(self._remember(leg_id, body, {"data": {"result": "ok"}}))
 
     async def _dial(self, request: web.Request) -> web.Response:
+        return await self._spoilt(DIAL, lambda: self._ring(request))
+
+    async def _ring(self, request: web.Request) -> web.Response:
         body = await _body(request)
         known = self._known(DIAL, body)
         if known is not None:

@@ -1,4 +1,4 @@
-"""kill -9 in the middle of a hot transfer: it is taken up, and nobody's phone rings twice."""
+"""A hot transfer through kill -9 and trouble with Telnyx: finished, and no phone rings twice."""
 
 import asyncio
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from agent_sidecar.domain.recorded import RecordedCall, SpokenSegment
 from agent_sidecar.domain.types import Lead
 from agent_sidecar.simulator.closer import CloserScript
-from agent_sidecar.simulator.control import ControlStub
+from agent_sidecar.simulator.control import ControlStub, Trouble
 from agent_sidecar.simulator.front_door import FrontDoor
 from agent_sidecar.simulator.player import CallPlayer, PlayRules
 from agent_sidecar.simulator.signing import WebhookSigner
@@ -73,4 +73,39 @@ async def test_a_transfer_goes_on_where_the_service_was_killed(
             # he has talked: nobody has him, or he wraps up
             assert closer["state"] in ("free", "wrapping_up")
             assert await api.is_clean()
+        assert sidecar.stop() == 0
+
+
+async def test_a_transfer_comes_about_through_answers_that_are_late_wrong_or_missing(
+    folder: Path, models: Path
+):
+    signer, control_port = WebhookSigner.generate(), free_port()
+    settings = {**control_settings(control_port, signer), "CLOSER_NUMBER": KEVIN}
+    rules = PlayRules(speed=1, mode="telnyx", source="live", closer=CLOSER)
+    trouble: dict[str, tuple[Trouble, ...]] = {
+        "dial": ("silent",),
+        "gather_using_speak": ("throttled",),
+        "bridge": ("race", "done"),
+    }
+    with Sidecar(folder, models, LATE_LINES_S=LATE_LINES_S, **settings) as sidecar:
+        url = sidecar.start()
+        async with (
+            ControlStub(port=control_port, trouble=trouble) as stub,
+            FrontDoor(url) as door,
+            Api(url) as api,
+        ):
+            player = CallPlayer(CALL, door, signer, rules, control=stub)
+            playing = asyncio.create_task(player.play())
+
+            async def is_known() -> Any:
+                return player.played.call_id
+
+            call_id = await eventually(is_known)
+            await api.post(f"/v1/calls/{call_id}/transfer", {"by": "e2e"})
+            await playing
+            view = await api.delivered(call_id)
+            (transfer,) = view["transfers"]
+            assert transfer["outcome"] == "bridged"
+            actions = [command.action for command in stub.commands]
+            assert (actions.count("dial"), actions.count("bridge")) == (1, 1)
         assert sidecar.stop() == 0

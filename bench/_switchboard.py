@@ -98,7 +98,7 @@ class Switchboard:
 
     async def _dial(self, request: web.Request) -> web.Response:
         arrived = time.monotonic()
-        body = msgspec.json.decode(await request.read(), type=dict[str, Any])
+        body = await _body(request)
         check_command(DIAL, body)
         key = (DIAL, str(body["command_id"]))
         if key not in self._answers:
@@ -119,7 +119,7 @@ class Switchboard:
 
     async def _act(self, request: web.Request) -> web.Response:
         action, leg_id = request.match_info["action"], LegId(request.match_info["leg"])
-        body = msgspec.json.decode(await request.read(), type=dict[str, Any])
+        body = await _body(request)
         if action in PARAMS:
             check_command(action, body)
         key = (leg_id, str(body.get("command_id")))
@@ -183,3 +183,12 @@ class Switchboard:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    try:
+        raw = await request.read()
+    except ConnectionError:
+        # a second try that was not needed any more
+        raise web.HTTPRequestTimeout from None
+    return msgspec.json.decode(raw, type=dict[str, Any])

@@ -6,8 +6,8 @@ The whole service on its embedded stack, with Telnyx played by this bench. In ea
 is asked for in every call within a second, through the front door. From the decision
 (`initiated_at`) to the dial command at Telnyx are the check whether the closer is free, his lease
 and the journal's write; what the others wait for the second best counts from their request. The
-closer takes the call, is bridged, and hangs up; then everybody does, and the next round has other
-calls.
+closer takes the call, is bridged, and hangs up, and so does the prospect, for whom another one
+comes; now and then everybody hangs up, because a call is given the second best once.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import asyncio
 import random
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
@@ -46,7 +46,7 @@ LABELS = {
     "p99_ms": "  p99 ms",
     "asked_p50_ms": "transfer asked for to dial command, p50 ms",
     "asked_p99_ms": "  p99 ms",
-    "others": "calls that were told that he is taken",
+    "others": "calls that were told for the first time that he is taken",
     "second_best": "  of them with a second-best hint",
     "second_best_p50_ms": "transfer asked for to that hint, p50 ms",
     "second_best_p99_ms": "  p99 ms",
@@ -55,6 +55,8 @@ LABELS = {
 CLOSER_NUMBER = "+12125550101"
 # a round that is not over by then has failed
 _ROUND_S = 30.0
+# rounds after which all calls are other ones
+_FRESH = 10
 
 
 def main() -> None:
@@ -106,10 +108,12 @@ class _Rounds:
         self._door = door
         self._web = web
         self._up: set[LegId] = set()
+        # who was told of the second best already
+        self._told: set[LegId] = set()
 
     async def fill(self, candidates: int) -> None:
         """Have so many calls up."""
-        for _ in range(candidates):
+        while len(self._up) < candidates:
             leg = self._board.prospect()
             await self._door.attach(leg.leg_id, {"agent": "assistant"})
             await self._board.tell(webhooks.call_answered(leg, leg.started_at))
@@ -133,14 +137,19 @@ class _Rounds:
             while not all(self.heard.ended.get(leg) == "bridged" for leg in winners):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             await self._closer_is_free()
-        losers = self._up - winners
+        losers = self._up - winners - self._told
         self.others += len(losers)
         for leg_id in losers & self.heard.hint_at.keys():
             self.hint_s.append(self.heard.hint_at[leg_id] - sent[leg_id])
-        # a hint is given once in a call: the next round has others
-        await asyncio.gather(*(self._leave(leg_id) for leg_id in self._up))
-        self._up.clear()
+        self._told |= losers
+        await self.leave(winners)
         screen.print(f"[dim]{time.monotonic() - asked_at:.2f} s[/]", end=" ")
+
+    async def leave(self, legs: Collection[LegId] | None = None) -> None:
+        """Let these prospects hang up; None: all."""
+        gone = set(self._up if legs is None else legs)
+        await asyncio.gather(*(self._leave(leg_id) for leg_id in gone))
+        self._up -= gone
 
     def _is_over(self) -> bool:
         lost = sum(outcome == "unavailable" for outcome in self.heard.ended.values())
@@ -158,7 +167,7 @@ class _Rounds:
     async def _decided_at(self, leg_id: LegId) -> float:
         """Return when the transfer began, by our monotonic clock."""
         async with self._web.get(f"/v1/calls/{quote(leg_id, safe='')}") as answer:
-            [attempt] = (await answer.json())["transfers"]
+            attempt = (await answer.json())["transfers"][-1]
         at = datetime.fromisoformat(attempt["initiated_at"]).timestamp()
         return at - time.time() + time.monotonic()
 
@@ -204,7 +213,9 @@ async def _measure(given: argparse.Namespace) -> Document:
         hints = asyncio.create_task(subscriber.run(), name="hints")
         async with asyncio.timeout(10):
             await subscriber.open.wait()
-        for _ in range(given.rounds):
+        for number in range(given.rounds):
+            if number % _FRESH == 0:
+                await played.leave()
             await played.fill(given.candidates)
             await played.play(given.within)
         hints.cancel()

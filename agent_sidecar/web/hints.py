@@ -1,4 +1,4 @@
-"""The hints socket: out go hints, scores, transfers and calls; in come feedback and lines."""
+"""The hints socket: out go hints, scores, transfers and calls; in come feedback, lines, wishes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
@@ -9,13 +9,13 @@ import structlog
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, hdrs, web
 from msgspec import Struct
 
-from agent_sidecar.domain.events import HintJudged
+from agent_sidecar.domain.events import HintJudged, TransferWanted
 from agent_sidecar.domain.types import HintId
 from agent_sidecar.errors import CallUnknown, RequestInvalid, SidecarError
 from agent_sidecar.web.answers import encode
 from agent_sidecar.web.json_body import Name, Transcript, decode
 from agent_sidecar.web.lines import line_heard
-from agent_sidecar.web.parts import FrontDoorParts, Message
+from agent_sidecar.web.parts import FrontDoorParts, LiveCall, Message
 from agent_sidecar.web.sockets import OpenSockets, close
 
 log = structlog.get_logger()
@@ -24,6 +24,14 @@ log = structlog.get_logger()
 class _Feedback(Struct, tag="feedback", tag_field="type", forbid_unknown_fields=True, kw_only=True):
     hint_id: Name
     action: Literal["used", "dismissed"]
+
+
+class _Transfer(Struct, tag="transfer", tag_field="type", forbid_unknown_fields=True, kw_only=True):
+    call_id: Name | None = None
+    call_control_id: Name | None = None
+    # forbids the transfer, or stops one that is under way
+    veto: bool = False
+    by: Name = "agent"
 
 
 class _Line(
@@ -123,7 +131,8 @@ class _Listener:
             task.add_done_callback(self._keeping.discard)
 
     def _take(self, raw: bytes, *, arrived_s: float) -> Awaitable[None]:
-        said = decode(raw, _Feedback | _Line)  # type: ignore[arg-type]  # a union is a shape too
+        # a union is a shape too
+        said = decode(raw, _Feedback | _Line | _Transfer)  # type: ignore[arg-type]
         match said:
             case _Feedback():
                 call = self._parts.registry.call_of_hint(said.hint_id)
@@ -131,18 +140,26 @@ class _Listener:
                     raise CallUnknown(f"no live call was given the hint {said.hint_id}")
                 judged = HintJudged(hint_id=HintId(said.hint_id), at=call.now(), action=said.action)
                 return call.feed(judged)
-            case _Line():
-                name = said.call_id or said.call_control_id
-                if name is None:
-                    raise RequestInvalid(
-                        "a transcript needs its call",
-                        field="call_id",
-                        what_to_do="add call_id or call_control_id",
-                    )
-                call = self._parts.registry.find(name)
-                if call is None:
-                    raise CallUnknown(f"there is no live call {name}")
-                return call.feed(line_heard(said, call.now()), arrived_s=arrived_s)
+            case _Transfer():
+                call = self._named(said, "a transfer")
+                return call.feed(TransferWanted(at=call.now(), by=said.by, veto=said.veto))
+            case line:
+                call = self._named(line, "a transcript")
+                return call.feed(line_heard(line, call.now()), arrived_s=arrived_s)
+
+    def _named(self, said: _Line | _Transfer, what: str) -> LiveCall:
+        """Return the live call that a message names."""
+        name = said.call_id or said.call_control_id
+        if name is None:
+            raise RequestInvalid(
+                f"{what} needs its call",
+                field="call_id",
+                what_to_do="add call_id or call_control_id",
+            )
+        call = self._parts.registry.find(name)
+        if call is None:
+            raise CallUnknown(f"there is no live call {name}")
+        return call
 
     async def _keep(self, kept: Awaitable[None]) -> None:
         try:

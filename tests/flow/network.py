@@ -19,7 +19,9 @@ from agent_sidecar.ports import Dial, DialedLeg, TelephonyEvent, TelephonyKind
 from tests.fakes import FakeClock
 from tests.flow.shell import PROSPECT
 
-Order = Literal["in order", "shuffled", "twice"]
+Order = Literal["in order", "shuffled", "twice", "lossy"]
+# of a lossy network: so many events are never told at all
+LOST = 0.15
 # when a delivery is tried, seconds after the event; then it is lost
 TRIES_S = (0.0, 1.0, 5.0, 15.0, 30.0, 60.0)
 REMEMBERED_S = 60.0
@@ -223,6 +225,8 @@ class Network:
             **said,
         )
         times = 2 if self._order == "twice" else 1
+        if self._order == "lossy" and self._chance.random() < LOST:
+            times = 0
         for _ in range(times):
             late_s = 3.0 * self._chance.random() if self._order != "in order" else 0.05
             self._start(self._carry(event, late_s))

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from agent_sidecar.domain.events import HintJudged, LineHeard
+from agent_sidecar.domain.events import HintJudged, LineHeard, TransferWanted
 from agent_sidecar.errors import JournalFailed
 from tests.flow.web_door import CALL, CALL_NOW, LEG, NOW, House, eventually, open_house
 
@@ -95,6 +95,14 @@ async def test_lines_reach_their_call(named: dict[str, str]):
         )
 
 
+@pytest.mark.parametrize("veto", [False, True])
+@pytest.mark.parametrize("named", [{"call_id": CALL}, {"call_control_id": LEG}])
+async def test_a_transfer_is_wanted_or_forbidden_on_the_socket(named: dict[str, str], veto: bool):
+    async with open_house() as house, house.client.ws_connect("/v1/hints") as socket:
+        await socket.send_json({"type": "transfer", "veto": veto, **named})
+        assert await fed(house) == TransferWanted(at=CALL_NOW, by="agent", veto=veto)
+
+
 LINE = {"type": "transcript", "call_id": CALL, "speaker": "agent", "text": "Hello."}
 
 
@@ -104,6 +112,8 @@ LINE = {"type": "transcript", "call_id": CALL, "speaker": "agent", "text": "Hell
         ({"type": "feedback", "action": "used"}, "RequestInvalid", "hint_id"),
         ({"type": "feedback", "hint_id": "h", "action": "loved"}, "RequestInvalid", "action"),
         ({"type": "feedback", "hint_id": "h", "action": "used"}, "CallUnknown", "the hint h"),
+        ({"type": "transfer"}, "RequestInvalid", "call_id"),
+        ({"type": "transfer", "call_id": "nobody-s"}, "CallUnknown", "nobody-s"),
         ({"type": "gossip"}, "RequestInvalid", "type"),
         ({}, "RequestInvalid", "type"),
         ([], "RequestInvalid", "(body)"),

@@ -55,6 +55,8 @@ LABELS = {
 CLOSER_NUMBER = "+12125550101"
 # a round that is not over by then has failed
 _ROUND_S = 30.0
+# within which a call that hung up has its record
+_GRACE_S = 4.0
 # rounds after which all calls are other ones
 _FRESH = 10
 
@@ -145,6 +147,12 @@ class _Rounds:
         await self.leave(winners)
         screen.print(f"[dim]{time.monotonic() - asked_at:.2f} s[/]", end=" ")
 
+    async def settle(self) -> None:
+        """Wait until every record is in every store."""
+        await asyncio.sleep(_GRACE_S)
+        while any(row["deliveries"]["pending"] for row in await self._door.stores()):  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+
     async def leave(self, legs: Collection[LegId] | None = None) -> None:
         """Let these prospects hang up; None: all."""
         gone = set(self._up if legs is None else legs)
@@ -216,6 +224,8 @@ async def _measure(given: argparse.Namespace) -> Document:
         for number in range(given.rounds):
             if number % _FRESH == 0:
                 await played.leave()
+                # what it costs to store so many calls at once is not what is measured
+                await played.settle()
             await played.fill(given.candidates)
             await played.play(given.within)
         hints.cancel()

@@ -129,11 +129,12 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         tasks.create_task(alone(parts.closers.run()), name="leases")
         vigil = Vigil(registry.live_calls, control, parts.clock, settings.quiet_call_s)
         tasks.create_task(alone(vigil.run()), name="vigil")
-        if control is not None:
-            guard = _guard(parts, control, registry)
-            tasks.create_task(guard.run(), name="guard")
         exits.push_async_callback(_drain, settings, registry, relay)
         await resume_calls(parts.journal, registry, attacher, settings.resume_s, tasks)
+        if control is not None:
+            # now: before, a call that goes on would look like one that nobody takes care of
+            guard = _guard(parts, control, registry)
+            tasks.create_task(guard.run(), name="guard")
         await registry.recordings.resume()
         address.port = await exits.enter_async_context(
             open_front_door(parts, registry, desk, relay, call_parts.configuration)

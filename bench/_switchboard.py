@@ -7,10 +7,10 @@ is over when the service is.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Self
 
 import msgspec
@@ -28,7 +28,7 @@ _ANSWER_S = 5.0
 
 
 class Switchboard:
-    """The legs of a bench; `async with` opens Call Control on a port of its own."""
+    """The legs of a bench, and their Call Control while it is open."""
 
     def __init__(self, signer: WebhookSigner) -> None:
         self.door: FrontDoor | None = None
@@ -45,9 +45,10 @@ class Switchboard:
         self._talking: set[LegId] = set()
         self._answers: dict[tuple[str, str], object] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._runner: web.AppRunner | None = None
 
-    async def __aenter__(self) -> Self:
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Self]:
+        """Take commands on a port of its own."""
         app = web.Application()
         app.add_routes(
             [
@@ -57,20 +58,14 @@ class Switchboard:
                 web.post("/v2/calls/{leg}/actions/{action}", self._act),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.port = self._runner.addresses[0][1]
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.port = runner.addresses[0][1]
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
 
     def prospect(self) -> SimulatedLeg:
         """Return a prospect who has answered."""

@@ -198,7 +198,7 @@ async def _measure(given: argparse.Namespace) -> Document:
     signer = WebhookSigner.generate()
     async with AsyncExitStack() as exits:
         folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        board = await exits.enter_async_context(Switchboard(signer))
+        board = await exits.enter_async_context(Switchboard(signer).open())
         environment = service_environment(folder, signer) | {
             "SIDECAR_TELNYX_API_KEY": "bench",
             "SIDECAR_TELNYX_API_BASE": f"http://127.0.0.1:{board.port}/v2",

@@ -49,7 +49,7 @@ class AttemptOver(Exception):
 class CloserLeg:
     """The closer's leg of one attempt."""
 
-    def __init__(self, closer: str, client_state: str) -> None:
+    def __init__(self, client_state: str) -> None:
         self.leg_id: LegId | None = None
         # None: nobody knows
         self.is_up: bool | None = False
@@ -59,7 +59,8 @@ class CloserLeg:
         self.stop_reason: str | None = None
         # what machine detection said
         self.detected: str | None = None
-        self.closer = closer
+        # whose it is
+        self.closer = ""
         self._client_state = client_state
         # None wakes whoever waits, for what has changed otherwise
         self._inbox: asyncio.Queue[TelephonyEvent | None] = asyncio.Queue()

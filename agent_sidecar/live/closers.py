@@ -72,7 +72,8 @@ class ScheduledClosers:
         self._standings = Standings(schedules.schedule, shared)
         # name -> who has him here
         self._held: dict[str, _Held] = {}
-        self._turns: dict[str, asyncio.Lock] = {}
+        # name -> the question whether he is to be had, and why it was not answered
+        self._asking: dict[str, asyncio.Future[StoreUnavailable | None]] = {}
         self._noted = asyncio.Event()
 
     async def run(self) -> None:
@@ -130,15 +131,16 @@ class ScheduledClosers:
         return hold.transfer_id if hold.left_s < LONGEST_LEASE_S - self._lease_s else None
 
     async def lease(self, name: str, transfer_id: TransferId) -> bool:
-        # one after the other: of many that want him in one moment only the first has to ask
-        async with self._turns.setdefault(name, asyncio.Lock()):
-            if name in self._held and not self._is_held(name, transfer_id):
-                return False
-            taken = await self._shared.lease(name, transfer_id, LONGEST_LEASE_S)
-            if taken and not self._is_held(name, transfer_id):
-                self._held[name] = _Held(transfer_id=transfer_id, since_s=now_s())
-            self._standings.changed(name)
-            return taken
+        if name in self._held and not self._is_held(name, transfer_id):
+            return False
+        if (asking := self._asking.get(name)) is not None:
+            # of many who want him in one moment one asks for all: nobody waits for each other's
+            # answer in turn when the store is slow
+            await asyncio.shield(asking)
+            if (failure := asking.result()) is not None:
+                raise StoreUnavailable(str(failure)) from failure
+            return False
+        return await self._ask(name, transfer_id)
 
     def note(self, name: str, transfer_id: TransferId, step: Step) -> None:
         """Say how far the transfer is; told to everybody by `run`, soon."""
@@ -150,6 +152,23 @@ class ScheduledClosers:
         # first: a lease that cannot be released now is at least not prolonged
         step = self._held.pop(name).step if self._is_held(name, transfer_id) else None
         await self._free(name, transfer_id, step)
+
+    async def _ask(self, name: str, transfer_id: TransferId) -> bool:
+        self._asking[name] = asking = asyncio.get_running_loop().create_future()
+        failure: StoreUnavailable | None = None
+        try:
+            taken = await self._shared.lease(name, transfer_id, LONGEST_LEASE_S)
+        except StoreUnavailable as exc:
+            failure = exc
+            raise
+        else:
+            if taken and not self._is_held(name, transfer_id):
+                self._held[name] = _Held(transfer_id=transfer_id, since_s=now_s())
+            return taken
+        finally:
+            self._standings.changed(name)
+            del self._asking[name]
+            asking.set_result(failure)
 
     async def _tell(self, schedule: Schedule | None) -> bool:
         if schedule is not None:

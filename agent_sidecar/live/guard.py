@@ -42,6 +42,7 @@ class TransferGuard:
 
     def __init__(self, parts: GuardParts) -> None:
         self._parts = parts
+        self._is_first = True
 
     async def run(self) -> None:
         """Look at once, then now and then."""
@@ -50,16 +51,34 @@ class TransferGuard:
             await asyncio.sleep(LOOK_S)
 
     async def look(self) -> None:
-        """Look once; who cannot be asked is asked the next time."""
+        """Look once; who cannot be asked is asked the next time.
+
+        The first time all legs are looked at, later only while somebody is reserved for a call that
+        nobody here takes care of: Telnyx is asked for nothing in between.
+        """
         try:
+            left = await self._leases_left()
+            if not (left or self._is_first):
+                return
             legs = await self._parts.control.live_legs()
             for state, leg_id in legs.items():
                 if state.startswith(CLIENT_STATE):
                     await self._look_at(TransferId(state.removeprefix(CLIENT_STATE)), leg_id)
-            for closer in self._parts.roster:
-                await self._look_at_lease(closer, legs)
+            for closer, holder in left.items():
+                if f"{CLIENT_STATE}{holder}" not in legs:
+                    await self._look_at_lease(closer, holder)
+            self._is_first = False
         except (CommandRefused, CommandUncertain, StoreUnavailable) as exc:
             log.info("transfers_not_looked_after", error=str(exc), again_in_s=LOOK_S)
+
+    async def _leases_left(self) -> Mapping[str, TransferId]:
+        """Return who is reserved for a transfer that no call of this process takes care of."""
+        found = {closer: await self._parts.closers.holder(closer) for closer in self._parts.roster}
+        return {
+            closer: holder
+            for closer, holder in found.items()
+            if holder is not None and not self._is_known(holder)
+        }
 
     async def _look_at(self, transfer_id: TransferId, leg_id: LegId) -> None:
         record = await self._record(transfer_id)
@@ -72,11 +91,8 @@ class TransferGuard:
         command_id = CommandId(str(uuid.uuid5(uuid.NAMESPACE_OID, f"{transfer_id}:left")))
         await self._parts.control.hang_up(leg_id, command_id=command_id)
 
-    async def _look_at_lease(self, closer: str, legs: Mapping[str, LegId]) -> None:
+    async def _look_at_lease(self, closer: str, holder: TransferId) -> None:
         closers = self._parts.closers
-        holder = await closers.holder(closer)
-        if holder is None or f"{CLIENT_STATE}{holder}" in legs or self._is_known(holder):
-            return
         if await self._record(holder) is not None or await closers.untended(closer) == holder:
             log.warning("lease_left", transfer_id=holder, what_to_do="nothing: it is given back")
             await closers.release(closer, holder)

@@ -23,40 +23,29 @@ class Lease:
         self._closer = closer
         self._transfer_id = transfer_id
         self._is_taken = False
-        # of somebody else, asked for before, whose answer was lost
-        self._doubtful: Lease | None = None
 
-    def other(self, closer: str) -> "Lease":
-        """Return one of another closer for the same transfer; what may be held stays known."""
-        lease = Lease(self._closers, closer, self._transfer_id)
-        lease._doubtful = self if self._is_taken else self._doubtful
-        return lease
+    async def take(self, clock: Clock) -> str:
+        """Reserve him; return why he is not to be had, empty: he is reserved.
 
-    async def take(self, clock: Clock) -> None:
-        """Reserve him. Raises `AttemptOver` when he is not to be had."""
+        Raises `AttemptOver` when nobody knows: then nobody else is to be asked either.
+        """
         try:
             if not await self._closers.is_available(self._closer, clock.now()):
-                raise AttemptOver("unavailable", f"{self._closer} is off or with another prospect")
-            # before it is asked for: when the answer is lost, he may be reserved all the same
-            self._is_taken = True
-            self._is_taken = await self._closers.lease(self._closer, self._transfer_id)
+                return f"{self._closer} is off or with another prospect"
+            await self._ask()
         except StoreUnavailable as exc:
             raise AttemptOver(
                 "unavailable", f"nobody knows whether {self._closer} is free: {exc}"
             ) from exc
-        if not self._is_taken:
-            raise AttemptOver(
-                "unavailable", f"{self._closer} was taken by another call a moment ago"
-            )
+        return "" if self._is_taken else f"{self._closer} was taken by another call a moment ago"
 
     async def hold(self) -> None:
         """Keep him after a restart: his phone may be ringing for this transfer.
 
         Raises `AttemptOver` when another one has him, or nobody knows.
         """
-        self._is_taken = True
         try:
-            self._is_taken = await self._closers.lease(self._closer, self._transfer_id)
+            await self._ask()
         except StoreUnavailable as exc:
             raise AttemptOver(
                 "failed", f"nobody knows whether {self._closer} is still reserved: {exc}"
@@ -72,8 +61,6 @@ class Lease:
 
     async def release(self) -> None:
         """Give him free; tried until the store answers."""
-        if self._doubtful is not None:
-            await self._doubtful.release()
         while self._is_taken:
             try:
                 await self._closers.release(self._closer, self._transfer_id)
@@ -82,3 +69,8 @@ class Lease:
                 await asyncio.sleep(RETRY_S)
             else:
                 self._is_taken = False
+
+    async def _ask(self) -> None:
+        # before it is asked for: when the answer is lost, he may be reserved all the same
+        self._is_taken = True
+        self._is_taken = await self._closers.lease(self._closer, self._transfer_id)

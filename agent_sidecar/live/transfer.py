@@ -1,16 +1,18 @@
 """The hot transfer, step by step: lease, dial, human?, brief, accept digit, bridge, proof.
 
-The closer is reserved before his phone rings and released only on evidence: his leg's hangup, or a
-dial that Telnyx refused. Every command's id is decided and in the journal before it is sent. The
-prospect stays with the agent until `call.bridged`; whatever goes wrong before, the agent goes on.
-The outcome is told as soon as it is known; then the closer's leg is ended and he is released.
+The closer is reserved before his phone rings and released only on evidence: his leg's hangup, a
+dial that Telnyx refused, or Telnyx's word that there is no such leg. Every command's id is decided
+and in the journal before it is sent. The prospect stays with the agent until `call.bridged`;
+whatever goes wrong before, the agent goes on. The outcome is told as soon as it is known; then the
+closer's leg is ended and he is released.
 
     lease ─▶ dial ─▶ answered ─▶ human? ─▶ briefing ─▶ “1” ─▶ bridge ─▶ bridged ─▶ closer left
       │       │         │           │          │               │
       ▼       ▼         ▼           ▼          ▼               ▼
    unavailable  busy/no_answer   voicemail   declined        failed        (always: one outcome)
 
-A command whose answer never came is not repeated: the events that follow say whether it was done.
+A command whose answer never came is not repeated: the events that follow say whether it was done,
+and of a dial also Telnyx, which is asked for legs with our client state.
 """
 
 import uuid
@@ -85,9 +87,9 @@ class Transfer:
         self._parts = parts
         self._caller_number = caller_number
         self._on_dialed = on_dialed
-        self._closer = parts.roster[0]
-        self._leg = CloserLeg(self._closer.name, f"{CLIENT_STATE}{start.transfer_id}")
-        self._lease = Lease(parts.closers, self._closer.name, start.transfer_id)
+        self._leg = CloserLeg(f"{CLIENT_STATE}{start.transfer_id}")
+        # the first is the one that is hoped for
+        self._turn_to(parts.roster[0])
         self._answered = self._accepted = False
         self._asked_to_bridge = False
         self._bridged = False
@@ -192,29 +194,24 @@ class Transfer:
             raise AttemptOver("unavailable", "no Telnyx account is set (SIDECAR_TELNYX_API_KEY)")
         reasons = []
         for closer in self._parts.roster:
-            try:
-                await self._take(closer)
-            except AttemptOver as over:
-                reasons.append(over.reason)
-            else:
+            self._turn_to(closer)
+            reason = await self._why_not(closer)
+            if not reason:
                 self._tell("leased")
                 return
-        # the first is the one that is hoped for
-        self._take_for(self._parts.roster[0])
+            reasons.append(reason)
+        self._turn_to(self._parts.roster[0])
         raise AttemptOver("unavailable", "; ".join(reasons))
 
-    async def _take(self, closer: Closer) -> None:
-        self._take_for(closer)
+    async def _why_not(self, closer: Closer) -> str:
+        """Reserve a closer; return why he is not to be had, empty: he is reserved."""
         if closer.number is None:
-            where = "SIDECAR_CLOSER_NUMBER, or in the playbook"
-            raise AttemptOver("unavailable", f"no number for {closer.name} ({where})")
-        await self._lease.take(self._parts.clock)
+            return f"no number for {closer.name} (SIDECAR_CLOSER_NUMBER, or in the playbook)"
+        return await self._lease.take(self._parts.clock)
 
-    def _take_for(self, closer: Closer) -> None:
-        """Go on with this closer; a lease whose answer was lost stays to be given back."""
-        if closer is not self._closer:
-            self._closer, self._leg.closer = closer, closer.name
-            self._lease = self._lease.other(closer.name)
+    def _turn_to(self, closer: Closer) -> None:
+        self._closer, self._leg.closer = closer, closer.name
+        self._lease = Lease(self._parts.closers, closer.name, self.transfer_id)
 
     async def _dial(self) -> None:
         prospect, number = self._call.leg_id, self._closer.number

@@ -265,6 +265,40 @@ async def test_a_lease_outlasts_its_process_and_tells_that_nobody_looks_after_it
     assert await closers.untended("Kevin") is None
 
 
+async def test_of_many_at_once_one_gets_him_and_one_asks_for_all(closers, shared):
+    transfers = [TransferId(f"call-{number}:t1") for number in range(200)]
+    shared.answers_after_s = 0.5
+    began_s = now_s()
+    taken = await asyncio.gather(*(closers.lease("Kevin", one) for one in transfers))
+    assert taken == [True, *[False] * 199]
+    assert now_s() - began_s == pytest.approx(0.5, abs=0.01)
+    assert await closers.holder("Kevin") == transfers[0]
+
+
+async def test_nobody_waits_for_another_s_answer_in_turn_when_there_is_none(closers, shared):
+    shared.answers_after_s, shared.fails_with = 1.0, StoreUnavailable("no answer within 1 s")
+    transfers = [TransferId(f"call-{number}:t1") for number in range(200)]
+    began_s = now_s()
+    told = await asyncio.gather(
+        *(closers.lease("Kevin", one) for one in transfers), return_exceptions=True
+    )
+    assert all(isinstance(one, StoreUnavailable) for one in told)
+    assert now_s() - began_s == pytest.approx(1.0, abs=0.01)
+
+
+async def test_who_asks_for_all_may_be_cancelled(closers, shared):
+    shared.answers_after_s = 1.0
+    first = asyncio.create_task(closers.lease("Kevin", ONE))
+    await asyncio.sleep(0.1)
+    other = asyncio.create_task(closers.lease("Kevin", TWO))
+    await asyncio.sleep(0.1)
+    first.cancel()
+    assert not await other
+    # nothing is left of the question
+    shared.answers_after_s = 0.0
+    assert await closers.lease("Kevin", TWO)
+
+
 async def test_a_released_lease_stays_released(closers, shared):
     async with running(closers):
         await closers.lease("Kevin", ONE)

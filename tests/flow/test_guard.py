@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import cast
 
+import pytest
+
 from agent_sidecar.domain.record import TransferOutcome
 from agent_sidecar.domain.types import CallId, LegId, TransferId
 from agent_sidecar.errors import CommandUncertain, StoreUnavailable
@@ -124,3 +126,16 @@ async def test_who_cannot_be_asked_is_asked_again():
         await asyncio.sleep(100)
         looking.cancel()
         assert shell.closers.leases == {}
+
+
+async def test_telnyx_is_asked_for_nothing_while_nobody_is_left_behind():
+    async with a_guard() as (shell, guard):
+        await guard.look()
+        control = cast("FakeCallControl", shell.control)
+        # whoever asks now is told of it
+        control.refuses["live_legs"] = RuntimeError("asked for nothing")
+        shell.closers.leases["Kevin"] = TransferId("live:t1")
+        await guard.look()
+        shell.closers.leases["Kevin"] = OURS
+        with pytest.raises(RuntimeError, match="asked for nothing"):
+            await guard.look()

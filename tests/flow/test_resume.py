@@ -184,6 +184,21 @@ async def test_webhooks_find_the_legs_of_a_call_after_a_restart():
         assert shell.closers.leases == {}
 
 
+async def test_without_an_account_a_transfer_is_not_taken_up_and_breaks_nothing():
+    async with running() as before:
+        call = await before.attach()
+        await before.want_transfer(call)
+        await asyncio.sleep(1)
+        after = after_a_crash(before, alive=None)
+    async with running(after) as shell:
+        with capture_logs() as logs:
+            await resume(shell)
+            await asyncio.sleep(2 * RESUME_S)
+        record = await shell.record(call.call_id)
+        assert [t.outcome for t in record.transfers] == ["unknown"]
+        assert not [entry for entry in logs if entry["event"] == "effect_failed"]
+
+
 async def test_our_own_number_is_known_after_a_restart():
     async with running() as before:
         await before.tell("answered", direction="outgoing", from_="+12125550199", to="+12125550142")

@@ -954,3 +954,21 @@ async def test_nobody_gets_a_prospect_back_who_has_left():
         await scene.prospect_hangs_up()
         await scene.record()
         assert not {"with_agent", "alone"} & set(scene.shell.states())
+
+
+async def test_who_was_to_get_the_prospect_back_and_may_not_have_is_told_of():
+    async with running() as shell:
+        scene = await a_human_agent_s(shell)
+        scene.control.refuses["bridge"] = CommandUncertain("no answer within 5 s")
+        await scene.kevin("hangup", cause="normal_clearing")
+        await eventually(lambda: shell.states()[-1] == "alone")
+        # not repeated: it may have been carried out
+        assert len(scene.control.sent("bridge")) == 2
+
+
+async def test_who_is_next_is_not_asked_while_nobody_knows_of_the_first():
+    shell = with_ana()
+    shell.closers.fails_with = StoreUnavailable("down")
+    reason = await unavailable(shell)
+    assert "nobody knows whether Kevin is free" in reason
+    assert "Ana" not in reason

@@ -196,7 +196,6 @@ async def play(script: Script, order: Order, crash: Crash | None, seed: int) -> 
             network.deliver = _takes(shell)
             guard = TransferGuard(_guard_parts(shell))
             vigil = Vigil(shell.registry.live_calls, shell.control, clock, quiet_s=60.0)
-            shell.tasks.create_task(guard.run())
             shell.tasks.create_task(vigil.run())
             if call_id is None:
                 call = await shell.attach()
@@ -204,6 +203,7 @@ async def play(script: Script, order: Order, crash: Crash | None, seed: int) -> 
                 await shell.want_transfer(call)
             else:
                 await resume_calls(shell.journal, shell.registry, shell.attacher, 60.0, shell.tasks)
+            shell.tasks.create_task(guard.run())
             died = await _live(life, network)
             network.deliver = None
             if not died:

@@ -37,7 +37,7 @@ test: dev ## check, contract and e2e: what CI runs
 	  echo "make $$part took $$(($$(date +%s) - began)) s"; \
 	done
 
-check: dev ## format, lint, types, unit and flow tests; under a minute
+check: dev ## format, lint, types, unit and flow tests; two minutes
 	@$(MAKE) --no-print-directory static & static=$$!; \
 	$(MAKE) --no-print-directory unit; unit=$$?; \
 	wait $$static && exit $$unit

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from agent_sidecar.commands.terminal import paper
+from agent_sidecar.domain.events import TransferStep
 from agent_sidecar.simulator import progress as told
 from agent_sidecar.simulator.progress import ReplayReport
 
@@ -20,10 +21,13 @@ _STORES = {
     "neo4j": "graph",
     "chroma": "vectors",
 }
-_STEPS = {
+# what is told of the closer at each step; an end has words of its own
+STEPS: Mapping[TransferStep, str] = {
     "leased": "is reserved for this call",
     "dialing": "is being called",
+    "ringing": "hears his phone ring",
     "answered": "picked up",
+    "detected": "was listened to by machine detection",
     "briefing": "hears who is on the line and why: press 1 to take the call",
     "accepted": "pressed 1",
     "bridging": "is being connected",
@@ -164,7 +168,9 @@ class DemoView:
         if step == "ended":
             text = f"transfer ended: {message['outcome']}: {message['reason']}"
         else:
-            text = f"{closer} {_STEPS.get(step, step)}"
+            text = f"{closer} {STEPS[step]}"
+            if step == "detected":
+                text += f": {message['reason'].replace('_', ' ')}"
         _row(self._at(message), "[bold yellow]☎[/]", f"[bold yellow]{escape(text)}[/]")
 
     def _ended(self, error: str | None) -> None:

@@ -18,7 +18,14 @@ def test_the_demo_plays_a_call_into_four_stores_and_stops_what_it_started(
         assert demo.code == 0, demo.out + demo.err
         assert "▶ hint" in demo.out
         assert "objection: scheme" in demo.out
-        for step in ("is reserved", "is being called", "picked up", "pressed 1"):
+        for step in (
+            "is reserved",
+            "is being called",
+            "hears his phone ring",
+            "picked up",
+            "machine detection: human residence",
+            "pressed 1",
+        ):
             assert f"Kevin {step}" in demo.out
         assert "Kevin is talking to Maria" in demo.out
         arrived = [line.split() for line in demo.out.splitlines() if "  delivered " in line]

@@ -23,7 +23,7 @@ def test_the_demo_plays_a_call_into_four_stores_and_stops_what_it_started(
             "is being called",
             "hears his phone ring",
             "picked up",
-            "machine detection: human residence",
+            "was listened to by machine detection: human residence",
             "pressed 1",
         ):
             assert f"Kevin {step}" in demo.out

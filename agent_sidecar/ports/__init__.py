@@ -1,0 +1,45 @@
+"""Every side effect the service can have, as Protocols.
+
+Adapters implement them, fakes in `tests/fakes.py` too, and one contract suite runs on both. What a
+port cannot do it raises as one of `errors`: `StoreUnavailable` (try again later), `RecordRejected`
+(never again), `CommandRefused`, `CommandUncertain`.
+"""
+
+from agent_sidecar.domain.telephony import TelephonyEvent, TelephonyKind
+from agent_sidecar.ports.basic import Clock, Embedder, Retriever
+from agent_sidecar.ports.closers import Closers
+from agent_sidecar.ports.journal import (
+    CommittedRecord,
+    Delivery,
+    DeliveryStatus,
+    Journal,
+    OpenCall,
+    ReceivedWebhook,
+)
+from agent_sidecar.ports.listening import MessageType, Publisher
+from agent_sidecar.ports.stores import Conversations, Leads, Projection, Recordings
+from agent_sidecar.ports.telephony import CallControl, Dial, DialedLeg
+
+__all__ = [
+    "CallControl",
+    "Clock",
+    "Closers",
+    "CommittedRecord",
+    "Conversations",
+    "Delivery",
+    "DeliveryStatus",
+    "Dial",
+    "DialedLeg",
+    "Embedder",
+    "Journal",
+    "Leads",
+    "MessageType",
+    "OpenCall",
+    "Projection",
+    "Publisher",
+    "ReceivedWebhook",
+    "Recordings",
+    "Retriever",
+    "TelephonyEvent",
+    "TelephonyKind",
+]

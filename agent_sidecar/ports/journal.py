@@ -1,0 +1,134 @@
+"""The first durable write of everything we acknowledge, and what it says of deliveries."""
+
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from agent_sidecar.domain.events import CallEvent
+from agent_sidecar.domain.record import CallRecord
+from agent_sidecar.domain.types import CallId, DeliveryState, LegId, StoreName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedWebhook:
+    """A webhook as it came, kept for deduplication and for legs that are known only later."""
+
+    event_id: str
+    event_type: str
+    leg_id: LegId | None
+    received_at: datetime
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCall:
+    """A call whose end never came: every event that was kept of it, in order."""
+
+    call_id: CallId
+    events: tuple[CallEvent, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A record that a store still has to take."""
+
+    store: StoreName
+    record: CallRecord
+    # counts commits of the same call; a corrected outcome makes a new one
+    version: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryStatus:
+    state: DeliveryState
+    attempts: int
+    next_try_at: datetime | None
+    delivered_at: datetime | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommittedRecord:
+    record: CallRecord
+    version: int
+    committed_at: datetime
+    deliveries: Mapping[StoreName, DeliveryStatus]
+
+
+class Journal(Protocol):
+    """The first durable write of everything we acknowledge; local, one file, group commit.
+
+    `append` and `receive` take their place in the order of the journal when they are CALLED, not
+    when they are awaited; what they return is done once the write is on disk and raises
+    `JournalFailed` when it cannot be. Nobody needs to await a result he does not acknowledge.
+    """
+
+    def seen(self, event_id: str) -> Awaitable[None] | None:
+        """Return None for a new webhook; for a repeated one, what ends when the first is kept."""
+        ...
+
+    def receive(self, webhook: ReceivedWebhook) -> Awaitable[None]:
+        """Keep a webhook."""
+        ...
+
+    def append(self, call_id: CallId, event: CallEvent) -> Awaitable[None]:
+        """Keep one event of an open call."""
+        ...
+
+    async def commit(self, record: CallRecord) -> int:
+        """Keep the record and forget the call's events, in one transaction.
+
+        Every store gets one pending delivery. Again for the same call: a new version, delivered
+        anew. Returns the version.
+        """
+        ...
+
+    async def discard(self, call_id: CallId) -> None:
+        """Forget the events of an open call that never became a conversation."""
+        ...
+
+    async def open_calls(self) -> Sequence[OpenCall]:
+        """Return the calls that have events and no record yet, oldest first."""
+        ...
+
+    async def claim(self, store: StoreName, *, limit: int) -> Sequence[Delivery]:
+        """Return what is due for this store, oldest first. One caller per store at a time."""
+        ...
+
+    async def next_due_at(self, store: StoreName) -> datetime | None:
+        """Return when the next pending delivery of this store is due; None: there is none."""
+        ...
+
+    async def ack(self, deliveries: Sequence[Delivery]) -> None:
+        """Mark as delivered; one whose record has a newer version by now stays pending."""
+        ...
+
+    async def postpone(self, delivery: Delivery, *, next_try_at: datetime, error: str) -> None:
+        """Try again at `next_try_at`."""
+        ...
+
+    async def park(self, delivery: Delivery, *, error: str) -> None:
+        """Never try again by itself."""
+        ...
+
+    async def record(self, call_id: CallId) -> CommittedRecord | None:
+        """Return the newest version of a record with its delivery states."""
+        ...
+
+    def records(self, *, batch: int = 100) -> AsyncIterator[Sequence[CommittedRecord]]:
+        """Walk over all records, oldest first."""
+        ...
+
+    async def recent(self, *, limit: int) -> Sequence[CommittedRecord]:
+        """Return the newest records first."""
+        ...
+
+    async def find_external(self, external_id: str) -> CallId | None:
+        """Return the imported call of that file id."""
+        ...
+
+    async def backlog(self) -> Mapping[StoreName, Mapping[DeliveryState, int]]:
+        """Count deliveries by store and state."""
+        ...

@@ -1,0 +1,89 @@
+"""The stores of finished calls, their source, recordings and leads."""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from agent_sidecar.domain.record import CallRecord
+from agent_sidecar.domain.types import CallId, Lead, StoreName
+
+
+class Projection(Protocol):
+    """A store as the relay sees it: takes records, and can be asked whether it holds them."""
+
+    @property
+    def store(self) -> StoreName: ...
+
+    @property
+    def engine(self) -> str:
+        """The server's product name as a person should read it, for example `PostgreSQL`."""
+        ...
+
+    async def migrate(self) -> Sequence[str]:
+        """Bring the schema to the newest version, repeatable; return what was applied."""
+        ...
+
+    async def apply(self, record: CallRecord) -> None:
+        """Write the record's whole projection; twice is as once, a corrected one replaces it.
+
+        Raises `StoreUnavailable` or `RecordRejected`.
+        """
+        ...
+
+    async def apply_all(self, records: Sequence[CallRecord]) -> None:
+        """Write several, in fewer steps than one after the other; the result is the same.
+
+        What it raises leaves open which were written: applying each again is always right.
+        """
+        ...
+
+    async def differences(self, records: Sequence[CallRecord]) -> Mapping[CallId, Sequence[str]]:
+        """Compare content: for each record that is missing or differs here, what and how."""
+        ...
+
+    async def counts(self) -> Mapping[str, int]:
+        """Count what is stored, by kind, for `GET /v1/stores` and `doctor`."""
+        ...
+
+    async def ping(self) -> None:
+        """Really ask the server something. Raises `StoreUnavailable` with what to do."""
+        ...
+
+
+class Conversations(Protocol):
+    """The store of whole conversations, as a source of what the journal has forgotten."""
+
+    def records(
+        self, *, since: datetime | None, without: Collection[CallId], batch: int = 100
+    ) -> AsyncIterator[Sequence[CallRecord]]:
+        """Walk over calls started since then but those, oldest first; broken ones are left out."""
+
+
+class Recordings(Protocol):
+    """Where copies of recorded calls are kept."""
+
+    async def keep(self, url: str, name: str) -> str:
+        """Copy what the link gives; return where. The same name is the same copy, made once.
+
+        Raises `RecordingUnavailable` (try again) or `RecordingRefused` (do not).
+        """
+        ...
+
+
+class Leads(Protocol):
+    """Who is called."""
+
+    async def find_or_create(self, lead: Lead) -> Lead:
+        """Return the stored lead with that id, external id or phone; else create one.
+
+        What is given completes what is stored. Safe to run twice at once.
+        """
+        ...
+
+    async def get(self, lead_id: str) -> Lead | None: ...
+
+    async def put(self, lead: Lead) -> Lead:
+        """Change the stored lead, made if missing; fields that are None stay."""
+        ...
+
+    async def find(self, *, phone: str | None = None, limit: int = 50) -> Sequence[Lead]: ...

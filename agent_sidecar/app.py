@@ -17,12 +17,14 @@ from typing import NoReturn
 import structlog
 
 from agent_sidecar import __version__
+from agent_sidecar.adapters.backup_folder import half_restored
 from agent_sidecar.adapters.recording_files import RecordingFiles
 from agent_sidecar.adapters.telnyx_control import Account, TelnyxControl, Transcription
 from agent_sidecar.adapters.yaml_playbook import read_playbook
 from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.record import Configuration
 from agent_sidecar.embedded import DataFolderLock, Stack, StackUrls
+from agent_sidecar.errors import BackupFailed
 from agent_sidecar.front import check_port, open_front_door
 from agent_sidecar.live.admission import Admission
 from agent_sidecar.live.attaching import Attacher
@@ -63,10 +65,19 @@ class Service:
 
 
 @asynccontextmanager
-async def open_stack(settings: Settings) -> AsyncIterator[StackUrls | None]:
-    """Own the data folder and run the embedded servers that stand in for missing URLs."""
+async def open_stack(
+    settings: Settings, *, restores: bool = False
+) -> AsyncIterator[StackUrls | None]:
+    """Own the data folder and run the embedded servers that stand in for missing URLs.
+
+    A folder that is half restored is for `restores` alone. Raises `BackupFailed`.
+    """
     async with AsyncExitStack() as exits:
         lock = exits.enter_context(DataFolderLock(settings.data_dir))
+        if not restores and (backup := half_restored(settings.data_dir)) is not None:
+            raise BackupFailed(
+                f"{settings.data_dir} is half restored: run `agent-sidecar restore {backup}` again"
+            )
         if not (needed := servers_needed(settings)):
             yield None
             return

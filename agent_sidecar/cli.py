@@ -15,6 +15,7 @@ from typing import NoReturn, get_args
 
 from agent_sidecar import __version__
 from agent_sidecar.commands.availability_arguments import add_availability
+from agent_sidecar.commands.backup_arguments import add_backup
 from agent_sidecar.domain.transfer_result import Conversion
 from agent_sidecar.errors import SidecarError
 from agent_sidecar.settings import Settings, read_settings
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add_availability(commands, _command)
     _add_transfer(commands)
     _add_care(commands)
+    add_backup(commands, _command)
     _add_files(commands)
     return parser
 

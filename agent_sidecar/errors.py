@@ -18,6 +18,7 @@ SidecarError
 ├── StoreUnavailable        a store could not be reached: try again later; nothing is lost
 ├── RecordRejected          a store refused this record: do not retry, park it, tell a human
 ├── JournalFailed           the local journal cannot take a write: refuse what needs it
+├── BackupFailed            a backup cannot be taken or restored: mend what the text names, again
 ├── RecordingUnavailable    a recording cannot be fetched now: again, while its link lives
 ├── RecordingRefused        a recording will never be fetched: tell a human
 ├── FrameMalformed          a media frame is not of the protocol: drop it, count it
@@ -106,6 +107,10 @@ class RecordRejected(SidecarError):
 
 class JournalFailed(SidecarError):
     """The journal could not make a write durable; what was to be acknowledged must not be."""
+
+
+class BackupFailed(SidecarError):
+    """A backup cannot be taken, is damaged, or may not be restored there."""
 
 
 class RecordingUnavailable(SidecarError):

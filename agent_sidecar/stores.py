@@ -18,6 +18,7 @@ from agent_sidecar.adapters.neo4j_evidence import Neo4jEvidence
 from agent_sidecar.adapters.neo4j_graph import Neo4jGraph
 from agent_sidecar.adapters.pg.pool import PgPool
 from agent_sidecar.adapters.postgres_conversations import PostgresConversations
+from agent_sidecar.adapters.postgres_copies import PostgresCopies
 from agent_sidecar.adapters.postgres_crm import PostgresCrm
 from agent_sidecar.adapters.postgres_leads import PostgresLeads
 from agent_sidecar.adapters.postgres_schedule import PostgresSchedule
@@ -41,6 +42,7 @@ class Stores:
     projections: tuple[Projection, ...]
     conversations: Conversations
     leads: PostgresLeads
+    copies: PostgresCopies
     schedule: PostgresSchedule
     live: RedisLive
     evidence: Neo4jEvidence
@@ -90,6 +92,7 @@ async def open_stores(
             projections=(conversations, PostgresCrm(pool), Neo4jGraph(bolt), index),
             conversations=conversations,
             leads=PostgresLeads(pool),
+            copies=PostgresCopies(pool),
             schedule=PostgresSchedule(pool),
             live=live,
             evidence=Neo4jEvidence(bolt),

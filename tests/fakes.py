@@ -7,7 +7,7 @@ all the same, `fails_with` what it raises instead; all can be changed while a te
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
@@ -378,6 +378,29 @@ class FakeProjection(Adversity):
 
     async def ping(self) -> None:
         await self.strike()
+
+
+class FakeConversations(FakeProjection):
+    """The store of whole conversations, which can be read back."""
+
+    def __init__(self, **adversity: object) -> None:
+        super().__init__("conversations", **adversity)
+
+    async def records(
+        self, *, since: datetime | None, without: Collection[CallId], batch: int = 100
+    ) -> AsyncIterator[Sequence[CallRecord]]:
+        await self.strike()
+        wanted = [
+            record
+            for record in sorted(self.held.values(), key=lambda record: record.started_at)
+            if record.call_id not in without and (since is None or record.started_at >= since)
+        ]
+        for start in range(0, len(wanted), batch):
+            yield wanted[start : start + batch]
+
+    async def find(self, call_ids: Collection[CallId]) -> Sequence[CallRecord]:
+        await self.strike()
+        return [self.held[call_id] for call_id in call_ids if call_id in self.held]
 
 
 class FakeEmbedder(Adversity):

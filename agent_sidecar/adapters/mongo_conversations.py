@@ -166,6 +166,12 @@ class MongoConversations:
             while found := await cursor.to_list(batch):
                 yield list(readable_records(found))
 
+    async def find(self, call_ids: Collection[CallId]) -> Sequence[CallRecord]:
+        """Return the records of these calls, as far as they are stored and can be read."""
+        async with self._translated():
+            cursor = self._conversations.find({"_id": {"$in": list(call_ids)}})
+            return list(readable_records(await cursor.to_list()))
+
     async def counts(self) -> Mapping[str, int]:
         """Count the conversations."""
         async with self._translated():

@@ -110,7 +110,17 @@ class PostgresConversations:
         after: tuple[datetime, str] = (_BEFORE_ALL, "")
         while rows := await self._since(from_at, after, list(without), batch):
             after = rows[-1][:2]
-            yield list(readable_records(_documents(rows)))
+            yield list(readable_records(_documents((call_id, doc) for _, call_id, doc in rows)))
+
+    async def find(self, call_ids: Collection[CallId]) -> Sequence[CallRecord]:
+        """Return the records of these calls, as far as they are stored and can be read."""
+        ids = list(call_ids)
+
+        async def work(connection: Connection) -> Sequence[tuple[str, bytes]]:
+            return [(row["id"], row["doc"]) for row in await connection.fetch(_FIND, ids)]
+
+        docs = await self._pool.transact(work, readonly=True)
+        return list(readable_records(_documents(docs)))
 
     async def _since(
         self, since: datetime, after: tuple[datetime, str], without: list[CallId], limit: int
@@ -155,8 +165,8 @@ def _row(record: CallRecord) -> tuple[object, ...]:
     )
 
 
-def _documents(rows: Iterable[_Row]) -> Iterator[Mapping[str, object]]:
-    for _, call_id, doc in rows:
+def _documents(docs: Iterable[tuple[str, bytes]]) -> Iterator[Mapping[str, object]]:
+    for call_id, doc in docs:
         try:
             yield bson.decode(doc, _AWARE)
         except BSONError:

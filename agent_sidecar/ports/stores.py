@@ -57,6 +57,14 @@ class Conversations(Protocol):
         self, *, since: datetime | None, without: Collection[CallId], batch: int = 100
     ) -> AsyncIterator[Sequence[CallRecord]]:
         """Walk over calls started since then but those, oldest first; broken ones are left out."""
+        ...
+
+    async def find(self, call_ids: Collection[CallId]) -> Sequence[CallRecord]:
+        """Return those of these calls that are stored, in any order; broken ones are left out.
+
+        Raises `StoreUnavailable`.
+        """
+        ...
 
 
 class Recordings(Protocol):

@@ -20,11 +20,12 @@ from agent_sidecar.adapters.postgres_conversations import PostgresConversations
 from agent_sidecar.adapters.stored_conversation import record_in
 from agent_sidecar.domain.document import conversation_document
 from agent_sidecar.domain.record import CallRecord
-from agent_sidecar.domain.types import Lead
+from agent_sidecar.domain.types import CallId, Lead
 from agent_sidecar.errors import SettingsInvalid, StoreUnavailable
 from tests.builders import at, rich_record, rich_segments, stranger_record
 from tests.contract.conftest import postgres_socket, through
 from tests.contract.gate import Gate
+from tests.fakes import FakeConversations
 
 pytestmark = pytest.mark.contract
 
@@ -130,6 +131,32 @@ async def test_a_walk_leaves_out_what_cannot_be_read(place: Place):
         await place.store.apply(rich_record(call_id))
     await place.tamper("broken", lambda document: document.pop("record"))
     assert await records_of(place.store) == [rich_record("whole")]
+
+
+async def test_calls_are_found_by_their_ids(store: Store):
+    await _find_by_ids(store)
+
+
+async def test_the_fake_finds_calls_as_they_do():
+    await _find_by_ids(FakeConversations())
+
+
+async def _find_by_ids(source: Store | FakeConversations) -> None:
+    kept = [rich_record(f"call-{n}", started_at=at(60 * n)) for n in range(4)]
+    await source.apply_all(kept)
+    asked = [kept[2].call_id, CallId("nobody"), kept[0].call_id]
+    found = await source.find(asked)
+    assert sorted(found, key=lambda record: record.call_id) == [kept[0], kept[2]]
+    assert list(await source.find([CallId("nobody")])) == []
+    assert list(await source.find([])) == []
+
+
+async def test_a_call_that_cannot_be_read_is_not_found(place: Place):
+    for call_id in ("broken", "whole"):
+        await place.store.apply(rich_record(call_id))
+    await place.tamper("broken", lambda document: document.pop("record"))
+    found = await place.store.find([CallId("broken"), CallId("whole")])
+    assert list(found) == [rich_record("whole")]
 
 
 async def test_a_stranger_who_hung_up_at_once_is_kept(store: Store):

@@ -7,7 +7,7 @@ all the same, `fails_with` what it raises instead; all can be changed while a te
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
@@ -371,6 +371,21 @@ class FakeProjection(Adversity):
                     if getattr(held, f.name) != getattr(record, f.name)
                 ]
         return found
+
+    async def forget(self, call_ids: Collection[CallId]) -> None:
+        await self.strike()
+        for call_id in call_ids:
+            self.held.pop(call_id, None)
+
+    async def clear(self) -> None:
+        await self.strike()
+        self.held.clear()
+
+    async def call_ids(self, *, batch: int = 500) -> AsyncIterator[Sequence[CallId]]:
+        held = list(self.held)
+        for start in range(0, len(held), batch):
+            await self.strike()
+            yield held[start : start + batch]
 
     async def counts(self) -> Mapping[str, int]:
         await self.strike()

@@ -372,6 +372,21 @@ class FakeProjection(Adversity):
                 ]
         return found
 
+    async def forget(self, call_ids: Collection[CallId]) -> None:
+        await self.strike()
+        for call_id in call_ids:
+            self.held.pop(call_id, None)
+
+    async def clear(self) -> None:
+        await self.strike()
+        self.held.clear()
+
+    async def call_ids(self, *, batch: int = 500) -> AsyncIterator[Sequence[CallId]]:
+        held = list(self.held)
+        for start in range(0, len(held), batch):
+            await self.strike()
+            yield held[start : start + batch]
+
     async def counts(self) -> Mapping[str, int]:
         await self.strike()
         return {"calls": len(self.held)}

@@ -6,7 +6,7 @@ one fails loudly, since Chroma's own default would fetch a model from the networ
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import urlsplit
@@ -112,6 +112,13 @@ class ChromaServer:
                 await self._handle(name)
                 return True
         return False
+
+    async def drop(self, name: str) -> None:
+        """Remove a collection with all its rows, of whatever model; none is no error."""
+        async with self._translated():
+            self._handles.pop(name, None)
+            with suppress(NotFoundError):
+                await (await self._client()).delete_collection(name)
 
     async def ask(self, name: str, question: Callable[[AsyncCollection], Awaitable[T]]) -> T | None:
         """Ask one collection something; None when there is no such collection.

@@ -5,7 +5,7 @@ the call's, so writing twice is as once; a correction writes the new rows first 
 what the call has elsewhere, so that nothing is lost if it is interrupted, and again mends it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from typing import cast
 
 import numpy as np
@@ -21,8 +21,7 @@ from agent_sidecar.domain.vector_rows import (
     CALL_FAMILIES,
     OUTCOMES,
     PLAYBOOK_FAMILIES,
-    CallFamily,
-    PlaybookFamily,
+    Metadata,
     PlaybookText,
     VectorRow,
     call_rows,
@@ -31,7 +30,7 @@ from agent_sidecar.domain.vector_rows import (
 )
 from agent_sidecar.errors import RecordRejected, StoreUnavailable
 
-_DESCRIPTIONS: Mapping[CallFamily | PlaybookFamily, str] = {
+_DESCRIPTIONS: Mapping[str, str] = {
     "conversation_embeddings": "What agents said, line by line, in calls that ended like this",
     "conversation_patterns": "Whole calls that ended like this, as what their prospects said",
     "objection_responses": "Answers that lifted the prospect, found by the objection they answered",
@@ -39,6 +38,8 @@ _DESCRIPTIONS: Mapping[CallFamily | PlaybookFamily, str] = {
     "objection_embeddings": "The playbook's objections, as they usually sound",
 }
 _CALL_COLLECTIONS = tuple(collection(f, o) for f in CALL_FAMILIES for o in OUTCOMES)
+# calls named in one filter
+_CALLS_PER_FILTER = 100
 # an audit reads whole rows: so many calls at once keep an answer at a few megabytes
 _CALLS_PER_AUDIT = 25
 
@@ -58,13 +59,13 @@ class ChromaIndex:
     async def migrate(self) -> Sequence[str]:
         """Create the collections; raises `SettingsInvalid` when they are of another model."""
         await self._server.check_model()
-        named = [(family, family) for family in PLAYBOOK_FAMILIES]
-        wanted: list[tuple[str, CallFamily | PlaybookFamily]] = [*named]
-        wanted += [(collection(f, outcome), f) for f in CALL_FAMILIES for outcome in OUTCOMES]
+        return await self._create((*PLAYBOOK_FAMILIES, *_CALL_COLLECTIONS))
+
+    async def _create(self, names: Sequence[str]) -> Sequence[str]:
         return [
             f"collection {name}"
-            for name, family in wanted
-            if await self._server.create(name, description=_DESCRIPTIONS[family])
+            for name in names
+            if await self._server.create(name, description=_DESCRIPTIONS[name.partition(".")[0]])
         ]
 
     async def apply(self, record: CallRecord) -> None:
@@ -112,6 +113,41 @@ class ChromaIndex:
             stale = sorted(known - {text.id for text in texts})
             if stale:
                 await self._delete(family, stale)
+
+    async def forget(self, call_ids: Collection[CallId]) -> None:
+        """Remove the rows of these calls, in whatever collection they lie."""
+        ids = sorted(call_ids)
+        for start in range(0, len(ids), _CALLS_PER_FILTER):
+            stored = await self._ids_of(ids[start : start + _CALLS_PER_FILTER])
+            for name, rows in stored.items():
+                if rows:
+                    await self._delete(name, sorted(rows))
+
+    async def clear(self) -> None:
+        """Make the collections of calls anew; those of the playbook stay."""
+        for name in _CALL_COLLECTIONS:
+            await self._server.drop(name)
+        await self._create(_CALL_COLLECTIONS)
+
+    async def call_ids(self, *, batch: int = 500) -> AsyncIterator[Sequence[CallId]]:
+        """Walk over the calls that have rows."""
+        seen: set[CallId] = set()
+        for name in _CALL_COLLECTIONS:
+            offset = 0
+            while rows := await self._metadata_of(name, batch, offset):
+                offset += len(rows)
+                found = {CallId(str(row["call_id"])) for row in rows if "call_id" in row} - seen
+                seen |= found
+                if found:
+                    yield sorted(found)
+
+    async def _metadata_of(self, name: str, limit: int, offset: int) -> Sequence[Metadata]:
+        got = await self._server.ask(
+            name, lambda c: c.get(limit=limit, offset=offset, include=["metadatas"])
+        )
+        if got is None:
+            raise _no_collection(name)
+        return cast(Sequence[Metadata], [row or {} for row in got["metadatas"] or ()])
 
     async def counts(self) -> Mapping[str, int]:
         sums: dict[str, int] = {}

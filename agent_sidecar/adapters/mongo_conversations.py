@@ -41,6 +41,8 @@ _DURABLE = WriteConcern(w="majority", j=True)
 _AWARE: CodecOptions[_Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
 # two first writes of one call may both try to insert it
 _UPSERTS = 3
+# documents removed in one request
+_STEP = 500
 _NAMESPACE_EXISTS = 48
 _UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18
 _VALIDATION_FAILED = 121
@@ -146,6 +148,28 @@ class MongoConversations:
             for record in records
         }
         return {call_id: texts for call_id, texts in wrong.items() if texts}
+
+    async def forget(self, call_ids: Collection[CallId]) -> None:
+        """Remove the documents of these calls."""
+        async with self._translated():
+            await self._conversations.delete_many({"_id": {"$in": list(call_ids)}})
+
+    async def clear(self) -> None:
+        """Remove all documents."""
+        async for ids in self.call_ids(batch=_STEP):
+            await self.forget(ids)
+
+    async def call_ids(self, *, batch: int = 500) -> AsyncIterator[Sequence[CallId]]:
+        """Walk over the ids of all documents."""
+        after: _Document = {}
+        while ids := await self._ids(after, batch):
+            after = {"_id": {"$gt": ids[-1]}}
+            yield ids
+
+    async def _ids(self, wanted: _Document, limit: int) -> Sequence[CallId]:
+        async with self._translated():
+            cursor = self._conversations.find(wanted, {"_id": 1}, sort=[("_id", 1)], limit=limit)
+            return [document["_id"] async for document in cursor]
 
     async def get(self, call_id: CallId) -> Mapping[str, object] | None:
         """Return the document of a call."""

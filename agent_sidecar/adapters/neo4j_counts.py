@@ -75,6 +75,20 @@ async def write_counts(run: Run, changes: Sequence[Change]) -> None:
         await _correlate(run, calls=calls, transferred=transferred)
 
 
+def counted_nodes(counts: Iterable[Count]) -> Iterator[tuple[str, str | int]]:
+    """Yield label and key of every node that these counts are kept on, or lead to."""
+    for count in counts:
+        match count.counter, count.key:
+            case "answered", (context, kind, strategy):
+                yield "Strategy", strategy
+                about, _, name = context.partition(":")
+                yield ("Phase", int(name)) if about == "phase" else ("Objection", name)
+                if kind:
+                    yield "Kind", scope(context, kind)
+            case ("strategy" | "objection" | "pattern") as counter, (key, *_):
+                yield counter.capitalize(), key
+
+
 def read_answers(properties: Row) -> Answers:
     """Read an edge `ANSWERED_BY`; one that an older version wrote has no sums yet."""
     read = cast(Mapping[str, int], properties)

@@ -8,15 +8,22 @@ nothing.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from importlib import resources
-from typing import TypeAlias, cast
+from typing import LiteralString, TypeAlias, cast
 
 import msgspec
 
 from agent_sidecar.adapters import neo4j_statements as cypher
 from agent_sidecar.adapters.bolt import Bolt, Row, Run, numbered_statements
-from agent_sidecar.adapters.neo4j_counts import Change, Contribution, read_answers, write_counts
+from agent_sidecar.adapters.neo4j_counts import (
+    Change,
+    Contribution,
+    counted_nodes,
+    read_answers,
+    write_counts,
+)
 from agent_sidecar.domain.audit import property_differences
 from agent_sidecar.domain.facts import (
     Edge,
@@ -33,6 +40,8 @@ from agent_sidecar.domain.types import CallId, StoreName
 from agent_sidecar.errors import StoreUnavailable
 
 _SCHEMA = resources.files("agent_sidecar.adapters") / "schema" / "graph"
+# calls taken out in one transaction, and nodes removed in one by `clear`
+_STEP, _CLEARED = 50, 200
 # (scope, strategy) -> tried, lifted, sunk, won, hinted
 _Evidence: TypeAlias = Mapping[tuple[str, str], tuple[int, ...]]
 
@@ -73,6 +82,37 @@ class Neo4jGraph:
             await _replace(run, list(newest.values()))
 
         await self._bolt.write(work)
+
+    async def forget(self, call_ids: Collection[CallId]) -> None:
+        ids = sorted(call_ids)
+        for start in range(0, len(ids), _STEP):
+            some = ids[start : start + _STEP]
+
+            async def work(run: Run, some: Sequence[CallId] = some) -> None:
+                await _take_out(run, some)
+
+            await self._bolt.write(work)
+
+    async def clear(self) -> None:
+        # calls first: without their edges the nodes that they share go quickly
+        for statement in cypher.CLEAR:
+            while await self._step(statement):
+                continue
+
+    async def _step(self, statement: LiteralString) -> bool:
+        """Remove some of what the statement finds; False when there was nothing left."""
+
+        async def work(run: Run) -> int:
+            await _lock(run)
+            return cast(int, (await run(statement, most=_CLEARED))[0]["n"])
+
+        return await self._bolt.write(work) > 0
+
+    async def call_ids(self, *, batch: int = 500) -> AsyncIterator[Sequence[CallId]]:
+        after = ""
+        while rows := await self._bolt.read(cypher.CALL_IDS, after=after, most=batch):
+            after = str(rows[-1]["id"])
+            yield [CallId(str(row["id"])) for row in rows]
 
     async def counts(self) -> Mapping[str, int]:
         rows = await self._bolt.read(cypher.COUNTS)
@@ -123,10 +163,14 @@ class Neo4jGraph:
         }
 
 
-async def _replace(run: Run, calls: Sequence[GraphFacts]) -> None:
-    """Make the graph hold exactly this of these calls, whatever it held before."""
+async def _lock(run: Run) -> None:
     if not await run(cypher.LOCK):
         raise StoreUnavailable("the graph has no schema yet: run `agent-sidecar migrate`")
+
+
+async def _replace(run: Run, calls: Sequence[GraphFacts]) -> None:
+    """Make the graph hold exactly this of these calls, whatever it held before."""
+    await _lock(run)
     ids = [facts.call_id for facts in calls]
     former = {str(row["id"]): row for row in await run(cypher.FORMER_CALLS, ids=ids)}
     if former:
@@ -158,6 +202,45 @@ async def _replace(run: Run, calls: Sequence[GraphFacts]) -> None:
             for facts in calls
         ],
     )
+
+
+async def _take_out(run: Run, call_ids: Sequence[CallId]) -> None:
+    """Leave the graph as if these calls had never been."""
+    await _lock(run)
+    former = await run(cypher.FORMER_CALLS, ids=call_ids)
+    if not former:
+        return
+    ids = [str(row["id"]) for row in former]
+    beside = await run(cypher.BESIDE, ids=ids)
+    await run(cypher.REMOVE_CALLS, ids=ids)
+    taken = [Change(former=_read_contribution(row), now=Contribution()) for row in former]
+    await write_counts(run, taken)
+    touched = {label: set[object]() for label in cypher.ORPHANS}
+    for row in beside:
+        touched[str(row["label"])].add(row["key"])
+    for change in taken:
+        for label, key in counted_nodes(change.former.counts):
+            touched[label].add(key)
+    for label, orphaned in cypher.ORPHANS.items():
+        # sorted as texts: a label's keys are all of one type
+        await run(orphaned, keys=sorted(touched[label], key=str))
+    leads = sorted(str(lead) for lead in touched["Lead"])
+    await _learn_traits(run, leads)
+    await _look_back(run, leads, ids)
+
+
+async def _look_back(run: Run, leads: Sequence[str], gone: Sequence[str]) -> None:
+    """Let leads and closers be seen last in a call that is left, if one of these was the last."""
+    for found, write in (cypher.LEADS_LAST_SEEN, cypher.CLOSERS_LAST_SEEN):
+        last: dict[str, tuple[datetime, str, object]] = {}
+        for row in await run(found, gone=gone, leads=leads):
+            ended_at = cast(datetime, row["started_at"]) + timedelta(seconds=cast(float, row["s"]))
+            seen = (ended_at, str(row["call"]), row["available"])
+            key = str(row["key"])
+            last[key] = max(last.get(key, seen), seen, key=lambda seen: seen[:2])
+        rows = [{"id": k, "at": s[0], "call": s[1], "available": s[2]} for k, s in last.items()]
+        if rows:
+            await run(write, rows=rows)
 
 
 async def _write_leads(run: Run, calls: Sequence[GraphFacts]) -> None:

@@ -123,6 +123,62 @@ UNWIND $rows AS row MATCH (s:Strategy {name: row.name})
 SET s.kevin_transfer_correlation = row.correlation
 """
 
+CALL_IDS = "MATCH (c:Call) WHERE c.id > $after RETURN c.id AS id ORDER BY c.id LIMIT $most"
+# the nodes that calls have edges with
+BESIDE = """
+UNWIND $ids AS id MATCH (c:Call {id: id})--(n)
+RETURN DISTINCT labels(n)[0] AS label, coalesce(n.id, n.name, n.type) AS key
+"""
+REMOVE_CALLS = "UNWIND $ids AS id MATCH (c:Call {id: id}) DETACH DELETE c"
+# what nothing leads to any more; a kind first, since it hangs on a phase or an objection
+ORPHANS: Mapping[str, LiteralString] = {
+    "Kind": (
+        "UNWIND $keys AS key MATCH (x:Kind {scope: key})"
+        " WHERE NOT (x)-[:ANSWERED_BY]->() DETACH DELETE x"
+    ),
+    "Phase": "UNWIND $keys AS key MATCH (x:Phase {number: key}) WHERE NOT (x)--() DELETE x",
+    "Objection": "UNWIND $keys AS key MATCH (x:Objection {type: key}) WHERE NOT (x)--() DELETE x",
+    "Strategy": "UNWIND $keys AS key MATCH (x:Strategy {name: key}) WHERE NOT (x)--() DELETE x",
+    "Pattern": "UNWIND $keys AS key MATCH (x:Pattern {id: key}) WHERE NOT (x)--() DELETE x",
+    "Outcome": "UNWIND $keys AS key MATCH (x:Outcome {type: key}) WHERE NOT (x)--() DELETE x",
+    "Kevin": "UNWIND $keys AS key MATCH (x:Kevin {name: key}) WHERE NOT (x)--() DELETE x",
+    "Lead": "UNWIND $keys AS key MATCH (x:Lead {id: key}) WHERE NOT (x)--() DELETE x",
+}
+# who was seen last in a call that is gone, with the calls that are left; and what to write then
+LEADS_LAST_SEEN: tuple[LiteralString, LiteralString] = (
+    """
+UNWIND $leads AS id MATCH (l:Lead {id: id})-[:HAD_CALL]->(c:Call) WHERE l.seen_call IN $gone
+RETURN id AS key, c.id AS call, c.startTime AS started_at, c.duration AS s, null AS available
+""",
+    """
+UNWIND $rows AS row MATCH (l:Lead {id: row.id}) SET l.seen_at = row.at, l.seen_call = row.call
+""",
+)
+CLOSERS_LAST_SEEN: tuple[LiteralString, LiteralString] = (
+    """
+MATCH (k:Kevin) WHERE k.seen_call IN $gone MATCH (c:Call)-[r:KEVIN_AVAILABLE]->(k)
+RETURN k.name AS key, c.id AS call, c.startTime AS started_at, c.duration AS s,
+       r.available AS available
+""",
+    """
+UNWIND $rows AS row MATCH (k:Kevin {name: row.id})
+SET k.seen_at = row.at, k.seen_call = row.call, k.availability = row.available
+""",
+)
+# each in steps until it finds nothing; calls first, since the edges are theirs
+CLEAR: tuple[LiteralString, ...] = (
+    "MATCH (x:Call) WITH x LIMIT $most DETACH DELETE x RETURN count(x) AS n",
+    "MATCH (x:Kind) WITH x LIMIT $most DETACH DELETE x RETURN count(x) AS n",
+    "MATCH (x:Phase) WITH x LIMIT $most DETACH DELETE x RETURN count(x) AS n",
+    "MATCH (x:Objection) WITH x LIMIT $most DETACH DELETE x RETURN count(x) AS n",
+    "MATCH (x:Strategy) WITH x LIMIT $most DETACH DELETE x RETURN count(x) AS n",
+    "MATCH (x:Pattern) WITH x LIMIT $most DETACH DELETE x RETURN count(x) AS n",
+    "MATCH (x:Outcome) WITH x LIMIT $most DETACH DELETE x RETURN count(x) AS n",
+    "MATCH (x:Kevin) WITH x LIMIT $most DETACH DELETE x RETURN count(x) AS n",
+    "MATCH (x:Lead) WITH x LIMIT $most DETACH DELETE x RETURN count(x) AS n",
+    "MATCH (e:Evidence {name: 'all'}) SET e.calls = 0, e.transferred = 0 RETURN 0 AS n",
+)
+
 READ_CALLS = "UNWIND $ids AS id MATCH (c:Call {id: id}) RETURN id, properties(c) AS properties"
 READ_LEADS = "UNWIND $ids AS id MATCH (l:Lead {id: id}) RETURN id, properties(l) AS properties"
 READ_EDGES = """

@@ -37,11 +37,15 @@ SELECT id, started_at, doc FROM conversations
 WHERE started_at >= $1 AND (started_at, id) > ($2, $3) AND id <> ALL($4::text[])
 ORDER BY started_at, id LIMIT $5
 """
+_FORGET = "DELETE FROM conversations WHERE id = ANY($1::text[])"
+_IDS = "SELECT id FROM conversations WHERE id > $1 ORDER BY id LIMIT $2"
 _COUNT = "SELECT count(*) FROM conversations"
 # a tsvector holds 1 MB; nobody searches for the tail of a call that long
 _SEARCHED_CHARACTERS = 250_000
 # started_at, id, doc
 _Row: TypeAlias = tuple[datetime, str, bytes]
+# documents removed in one transaction
+_STEP = 500
 _BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 _AWARE: CodecOptions[Mapping[str, object]] = CodecOptions(tz_aware=True, tzinfo=UTC)
 
@@ -89,6 +93,30 @@ class PostgresConversations:
             record.call_id: _differences(docs.get(record.call_id), record) for record in records
         }
         return {call_id: texts for call_id, texts in wrong.items() if texts}
+
+    async def forget(self, call_ids: Collection[CallId]) -> None:
+        """Remove the documents of these calls."""
+
+        async def work(connection: Connection) -> None:
+            await connection.execute(_FORGET, list(call_ids))
+
+        await self._pool.transact(work)
+
+    async def clear(self) -> None:
+        """Remove all documents."""
+        async for ids in self.call_ids(batch=_STEP):
+            await self.forget(ids)
+
+    async def call_ids(self, *, batch: int = 500) -> AsyncIterator[Sequence[CallId]]:
+        """Walk over the ids of all documents."""
+
+        async def work(connection: Connection) -> list[CallId]:
+            return [CallId(row["id"]) for row in await connection.fetch(_IDS, after, batch)]
+
+        after = ""
+        while ids := await self._pool.transact(work, readonly=True):
+            after = ids[-1]
+            yield ids
 
     async def get(self, call_id: CallId) -> Mapping[str, object] | None:
         """Return the document of a call."""

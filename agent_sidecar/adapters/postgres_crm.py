@@ -4,7 +4,7 @@ The lead is moved by a fold over all of its calls, so a record may come twice, l
 corrected outcome, and the lead stands where it would have stood anyway.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -77,10 +77,34 @@ _FIND_TRANSFERS = """
 SELECT transfers.*, calls.call_id AS call FROM transfers JOIN calls ON calls.id = transfers.call_id
 WHERE calls.call_id = ANY($1::text[])
 """
+# in the order in which everybody locks leads: by id
+_LEADS_OF_CALLS = """
+SELECT id FROM leads WHERE id IN (SELECT lead_id FROM calls WHERE call_id = ANY($1::text[]))
+ORDER BY id FOR UPDATE
+"""
+# what a closer said in these calls; a word of somebody's own SQL stays
+_UNSAY = """
+WITH said AS (
+    SELECT calls.lead_id, transfers.kevin_rating, transfers.notes
+    FROM transfers JOIN calls ON calls.id = transfers.call_id
+    WHERE calls.call_id = ANY($1::text[]) AND result_at IS NOT NULL
+)
+UPDATE leads SET
+    kevin_rating = CASE WHEN EXISTS (SELECT FROM said WHERE said.lead_id = leads.id
+        AND said.kevin_rating = leads.kevin_rating) THEN NULL ELSE kevin_rating END,
+    kevin_notes = CASE WHEN EXISTS (SELECT FROM said WHERE said.lead_id = leads.id
+        AND said.notes = leads.kevin_notes) THEN NULL ELSE kevin_notes END
+WHERE id IN (SELECT lead_id FROM said)
+"""
+# transfers go with their call
+_FORGET_CALLS = "DELETE FROM calls WHERE call_id = ANY($1::text[])"
+_IDS = "SELECT call_id FROM calls WHERE call_id > $1 ORDER BY call_id LIMIT $2"
 _COUNT = """
 SELECT (SELECT count(*) FROM leads) AS leads, (SELECT count(*) FROM calls) AS calls,
     (SELECT count(*) FROM transfers) AS transfers
 """
+# calls removed in one transaction
+_STEP = 100
 # ids that follow from a call's, so that a record applied twice makes the same rows
 _NAMESPACE = uuid5(NAMESPACE_URL, "agent-sidecar/calls")
 
@@ -148,6 +172,38 @@ class PostgresCrm:
             return {call_id: texts for call_id, texts in wrong.items() if texts}
 
         return await self._pool.transact(work, readonly=True)
+
+    async def forget(self, call_ids: Collection[CallId]) -> None:
+        """Remove calls and transfers, and move their leads back to where others left them."""
+        ids = sorted(call_ids)
+        for start in range(0, len(ids), _STEP):
+            await self._forget(ids[start : start + _STEP])
+
+    async def _forget(self, call_ids: Sequence[CallId]) -> None:
+        async def work(connection: Connection) -> None:
+            leads = await connection.fetch(_LEADS_OF_CALLS, call_ids)
+            await connection.execute(_UNSAY, call_ids)
+            await connection.execute(_FORGET_CALLS, call_ids)
+            for lead in leads:
+                await move_lead(connection, lead["id"], None)
+
+        await self._pool.transact(work)
+
+    async def clear(self) -> None:
+        """Remove all calls and transfers; what people say of leads stays."""
+        async for ids in self.call_ids(batch=_STEP):
+            await self._forget(ids)
+
+    async def call_ids(self, *, batch: int = 500) -> AsyncIterator[Sequence[CallId]]:
+        """Walk over the ids of all calls."""
+
+        async def work(connection: Connection) -> list[CallId]:
+            return [CallId(row["call_id"]) for row in await connection.fetch(_IDS, after, batch)]
+
+        after = ""
+        while ids := await self._pool.transact(work, readonly=True):
+            after = ids[-1]
+            yield ids
 
     async def counts(self) -> Mapping[str, int]:
         """Count leads, calls and transfers."""

@@ -41,6 +41,25 @@ class Projection(Protocol):
         """Compare content: for each record that is missing or differs here, what and how."""
         ...
 
+    async def forget(self, call_ids: Collection[CallId]) -> None:
+        """Remove all that these calls left here, their share of every count included.
+
+        Twice is as once, and a call that is not here is no error. A lead's row stays, and stands
+        where its other calls have brought it.
+        """
+        ...
+
+    async def clear(self) -> None:
+        """Remove all calls and set every count to nothing, in steps; leads' rows stay.
+
+        Nobody else may write meanwhile. Cut short it leaves some: again goes on from there.
+        """
+        ...
+
+    def call_ids(self, *, batch: int = 500) -> AsyncIterator[Sequence[CallId]]:
+        """Walk over the ids of the calls that are stored here, each once, in any order."""
+        ...
+
     async def counts(self) -> Mapping[str, int]:
         """Count what is stored, by kind, for `GET /v1/stores` and `doctor`."""
         ...

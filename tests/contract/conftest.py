@@ -20,7 +20,24 @@ from pymongo import AsyncMongoClient
 
 from agent_sidecar.embedded import Stack, StackUrls
 from tests.contract.gate import Gate
+from tests.contract.projections import (
+    emptied_chroma,
+    emptied_graph,
+    emptied_mongo,
+    emptied_postgres,
+    projection,
+    unmigrated,
+)
 from tests.secantus import secantus_server
+
+__all__ = [
+    "emptied_chroma",
+    "emptied_graph",
+    "emptied_mongo",
+    "emptied_postgres",
+    "projection",
+    "unmigrated",
+]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

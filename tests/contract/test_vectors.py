@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from chromadb.api.models.AsyncCollection import AsyncCollection
@@ -30,11 +29,11 @@ from tests.builders import (
     stranger_record,
     unit_vector,
 )
+from tests.contract.projections import MODEL, empty_chroma
 from tests.contract.silent import silent_server
 
 pytestmark = pytest.mark.contract
 
-MODEL = "all-MiniLM-L6-v2"
 ASK_BACK = StrategyName("ask_back")
 LOST = Outcome(final_status="disqualified", result="not_qualified", qualified=False)
 
@@ -43,7 +42,7 @@ LOST = Outcome(final_status="disqualified", result="not_qualified", qualified=Fa
 async def server(stack: StackUrls) -> AsyncIterator[ChromaServer]:
     """Give a server that holds nothing, and empties it."""
     assert stack.chroma
-    await empty(stack.chroma)
+    await empty_chroma(stack.chroma)
     async with ChromaServer(stack.chroma, model=MODEL, dimension=DIMENSION) as server:
         yield server
 
@@ -53,13 +52,6 @@ async def index(server: ChromaServer) -> ChromaIndex:
     index = ChromaIndex(server)
     await index.migrate()
     return index
-
-
-async def empty(url: str) -> None:
-    path = f"{url}/api/v2/tenants/default_tenant/databases/default_database/collections"
-    async with httpx.AsyncClient(trust_env=False) as http:
-        for found in (await http.get(path)).json():
-            await http.delete(f"{path}/{found['name']}")
 
 
 def vector(seed: int) -> Vector:
@@ -310,7 +302,7 @@ async def test_collections_made_anew_are_found_again(
         await index.apply(rich_record())
         assert len((await candidates.retrieve(question())).candidates) == 1
         assert stack.chroma
-        await empty(stack.chroma)
+        await empty_chroma(stack.chroma)
         with pytest.raises(StoreUnavailable, match="agent-sidecar migrate"):
             await index.apply(rich_record())
         assert (await candidates.retrieve(question())).candidates == ()

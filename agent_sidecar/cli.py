@@ -16,6 +16,7 @@ from typing import NoReturn, get_args
 from agent_sidecar import __version__
 from agent_sidecar.commands.availability_arguments import add_availability
 from agent_sidecar.commands.backup_arguments import add_backup
+from agent_sidecar.commands.learn_arguments import add_learn
 from agent_sidecar.domain.transfer_result import Conversion
 from agent_sidecar.errors import SidecarError
 from agent_sidecar.settings import Settings, read_settings
@@ -77,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_replay(commands)
     _add_import(commands)
-    _add_learn(commands)
+    add_learn(commands, _command, _count)
     _add_policy(commands)
     add_availability(commands, _command)
     _add_transfer(commands)
@@ -167,57 +168,6 @@ def _add_import(commands: "_Commands[argparse.ArgumentParser]") -> None:
         "--no-wait", action="store_true", help="leave before the stores have taken the records"
     )
     learn.add_argument("--json", action="store_true", help="one JSON object on stdout")
-
-
-def _add_learn(commands: "_Commands[argparse.ArgumentParser]") -> None:
-    learn = commands.add_parser("learn", help="What recorded calls teach.").add_subparsers(
-        dest="action", required=True, metavar="ACTION"
-    )
-    fit = _command(
-        learn,
-        "fit",
-        "Fit the score, and recognition of strategies, on recorded calls whose lines are labelled."
-        " The weights become a version in the data folder, in use from the next start on.",
-        "learn",
-    )
-    fit.add_argument(
-        "files", type=Path, nargs="+", metavar="FILE", help="recorded calls, JSON Lines"
-    )
-    fit.add_argument(
-        "--positive", required=True, help="labels of prospect lines that go along, comma-separated"
-    )
-    fit.add_argument("--negative", required=True, help="labels of prospect lines that hold back")
-    fit.add_argument(
-        "--strategies",
-        help="labels of agent lines that are strategies; live calls use them only when all are"
-        " strategies of the playbook, `learn score` always",
-    )
-    fit.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    score = _command(
-        learn,
-        "score",
-        "Play recorded calls through what scores live ones; one JSON line per segment.",
-        "learn",
-    )
-    score.add_argument("file", type=Path, help="recorded calls, JSON Lines, one call a line")
-    score.add_argument(
-        "--weights", help="a file or version of weights, or `default`: not what is in use"
-    )
-    score.add_argument("--limit", type=_count, help="score only the first N calls")
-    suggest = _command(
-        learn,
-        "suggest",
-        "Play recorded calls through what hints in live ones; one JSON line per segment of the"
-        " agent, with what would have been suggested before it. Always K strategies: no silence,"
-        " no cool-down, no cap.",
-        "learn_suggest",
-    )
-    suggest.add_argument("file", type=Path, help="recorded calls, JSON Lines, one call a line")
-    suggest.add_argument("--top-k", type=_count, default=3, help="strategies each (default 3)")
-    suggest.add_argument(
-        "--weights", help="a file or version of weights, or `default`: not what is in use"
-    )
-    suggest.add_argument("--limit", type=_count, help="only the first N calls")
 
 
 def _add_policy(commands: "_Commands[argparse.ArgumentParser]") -> None:

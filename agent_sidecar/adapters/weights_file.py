@@ -2,12 +2,14 @@
 
     DATA_DIR/weights/<version>.safetensors   one file per fit, never changed
     DATA_DIR/weights/current                 the version in use; without it, the weights that ship
+    DATA_DIR/weights/history                 what was in use before, oldest first
 
 The same weights always make the same bytes.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
@@ -27,6 +29,9 @@ from agent_sidecar.errors import WeightsInvalid
 DEFAULT_FILE = Path(__file__).parents[1] / "weights" / "default.safetensors"
 SUFFIX = ".safetensors"
 CURRENT = "current"
+HISTORY = "history"
+# of a data folder without a version of its own
+DEFAULT = "default"
 _SCORE, _STRATEGIES, _OUTLOOK = "score.", "strategies.", "outlook."
 # few numbers, but each matters: not halved
 _EXACT = frozenset({"calibration", "middles", "familiar", "anchor_groups", "group_sides", "usual"})
@@ -143,12 +148,12 @@ def weights_file(folder: Path, wanted: str | None = None) -> Path:
     """Return the file of a version or path; None: of what is in use. Raises WeightsInvalid."""
     if wanted is None:
         wanted = current_version(folder)
-    if wanted is None or wanted == "default":
+    if wanted is None or wanted == DEFAULT:
         return DEFAULT_FILE
     for file in (folder / f"{wanted}{SUFFIX}", Path(wanted)):
         if file.is_file():
             return file
-    there = ", ".join(["default", *sorted(f.stem for f in folder.glob(f"*{SUFFIX}"))])
+    there = ", ".join([DEFAULT, *sorted(f.stem for f in folder.glob(f"*{SUFFIX}"))])
     raise WeightsInvalid(
         f"no weights {wanted!r}, neither as a file nor in {folder}; name one of: {there}"
     )
@@ -169,8 +174,46 @@ def current_version(folder: Path) -> str | None:
 
 
 def use_version(folder: Path, version: str) -> None:
-    """Put a version in use from the next start on."""
+    """Put a version in use from the next start on; what was in use can be gone back to."""
+    before = current_version(folder) or DEFAULT
+    if before != version:
+        _write_history(folder, (*_history(folder), before))
     _replace(folder / CURRENT, f"{version}\n".encode())
+
+
+def go_back(folder: Path) -> str:
+    """Put in use what was before; return it. Raises WeightsInvalid when there was nothing."""
+    history = _history(folder)
+    if not history:
+        raise WeightsInvalid(
+            f"{folder}: nothing was in use before {current_version(folder) or DEFAULT}"
+        )
+    weights_file(folder, history[-1])
+    _replace(folder / CURRENT, f"{history[-1]}\n".encode())
+    _write_history(folder, history[:-1])
+    return history[-1]
+
+
+def versions(folder: Path) -> Sequence[WeightsCard]:
+    """Return the cards of all versions of the folder, oldest first; broken files are left out."""
+    cards = []
+    for file in folder.glob(f"*{SUFFIX}"):
+        with suppress(WeightsInvalid):
+            cards.append(_read(file)[0])
+    return sorted(cards, key=lambda card: card.fitted_at)
+
+
+def _history(folder: Path) -> tuple[str, ...]:
+    try:
+        return tuple((folder / HISTORY).read_text("utf-8").split())
+    except FileNotFoundError:
+        return ()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise WeightsInvalid(f"{folder / HISTORY}: cannot be read: {exc}") from exc
+
+
+def _write_history(folder: Path, versions: Sequence[str]) -> None:
+    _replace(folder / HISTORY, "".join(f"{version}\n" for version in versions).encode())
 
 
 def _arrays(weights: Weights) -> dict[str, _Array]:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 from agent_sidecar.adapters.model_prepare import ensure_model
 from agent_sidecar.adapters.onnx_embedder import read_card
@@ -10,6 +11,7 @@ from agent_sidecar.adapters.sqlite_journal import SqliteJournal
 from agent_sidecar.app import open_stack
 from agent_sidecar.commands.running import find_running
 from agent_sidecar.commands.terminal import screen
+from agent_sidecar.domain.record import CallRecord
 from agent_sidecar.embedded import StackUrls, running_stack
 from agent_sidecar.ports import Projection
 from agent_sidecar.settings import Settings
@@ -49,3 +51,21 @@ async def borrowed_stores(settings: Settings) -> AsyncIterator[Borrowed]:
             open_stores(settings, urls, model=card.name, dimension=card.dimension)
         )
         yield Borrowed(stores=stores, journal=journal, service_runs=service_runs)
+
+
+async def finished_records(
+    borrowed: Borrowed, *, since: datetime | None = None, only_evidence: bool = True
+) -> AsyncIterator[Sequence[CallRecord]]:
+    """Yield finished calls, each once: those of the journal, then what only the store has."""
+
+    def wanted(record: CallRecord) -> bool:
+        young = since is None or record.started_at >= since
+        return young and (record.is_evidence or not only_evidence)
+
+    journalled = set()
+    async for committed in borrowed.journal.records():
+        journalled |= {one.record.call_id for one in committed}
+        yield [one.record for one in committed if wanted(one.record)]
+    stored = borrowed.stores.conversations.records(since=since, without=journalled)
+    async for some in stored:
+        yield [record for record in some if wanted(record)]

@@ -1,6 +1,6 @@
 """`learn fit` and `learn score`: weights from recorded calls with labels, and what they say.
 
-Neither needs a running service, and neither starts one.
+Neither needs a running service, and neither starts one; `learn fit` without files does.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from rich.table import Table
 from agent_sidecar.adapters.onnx_embedder import OnnxEmbedder
 from agent_sidecar.adapters.recorded_calls import read_recorded_calls
 from agent_sidecar.adapters.weights_file import (
+    DEFAULT,
     SUFFIX,
     FittedOn,
     WeightsCard,
@@ -29,6 +30,7 @@ from agent_sidecar.adapters.weights_file import (
 )
 from agent_sidecar.adapters.yaml_playbook import read_playbook
 from agent_sidecar.clock import SystemClock
+from agent_sidecar.commands import learn_refit
 from agent_sidecar.commands.material import embed_texts, labelled_call, open_embedder
 from agent_sidecar.commands.terminal import leave_pipe, out_json, paper, screen
 from agent_sidecar.domain.engagement import Weights
@@ -36,7 +38,7 @@ from agent_sidecar.domain.language import Reader, texts_to_embed
 from agent_sidecar.domain.recorded import RecordedCall
 from agent_sidecar.domain.strategies import why_not_live
 from agent_sidecar.domain.types import Vector
-from agent_sidecar.errors import RecordedCallInvalid
+from agent_sidecar.errors import FitImpossible, RecordedCallInvalid
 from agent_sidecar.learning.anchors import anchor_texts
 from agent_sidecar.learning.fit_outlook import fit_outlook
 from agent_sidecar.learning.fit_score import ScoreFit, check_sides, fit_score
@@ -61,7 +63,17 @@ class _Done:
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Fit weights, or score recorded calls with them."""
-    return _fit(settings, arguments) if arguments.action == "fit" else _score(settings, arguments)
+    if arguments.action == "score":
+        return _score(settings, arguments)
+    if not arguments.files:
+        if arguments.positive or arguments.negative or arguments.strategies:
+            raise FitImpossible("labels are named but no FILE of labelled calls: give at least one")
+        return learn_refit.run(settings, arguments)
+    if not (arguments.positive and arguments.negative):
+        raise FitImpossible(
+            "name the labels of the prospect's lines: --positive L1,L2 --negative L3,L4"
+        )
+    return _fit(settings, arguments)
 
 
 def weights_for(settings: Settings, wanted: str | None, embedder: OnnxEmbedder) -> Weights:
@@ -105,7 +117,7 @@ def _fit(settings: Settings, arguments: argparse.Namespace) -> int:
         card=card,
         fitted=fitted,
         file=file,
-        before=before or "default",
+        before=before or DEFAULT,
         warnings=tuple(w for w in (*warnings, why_not_live(weights.strategies, playbook)) if w),
     )
     if arguments.json:
@@ -229,6 +241,6 @@ def _tell_fit(done: _Done) -> None:
         paper.print(f"warning: {warning}.", soft_wrap=True)
     paper.print(
         f"in use from the next start on: {done.card.version}; before: {done.before}."
-        f" To go back: echo {done.before} > {done.file.parent / 'current'}",
+        " To go back: agent-sidecar learn rollback",
         soft_wrap=True,
     )

@@ -16,7 +16,7 @@ from agent_sidecar.adapters.playbook_vectors import PlaybookVectors
 from agent_sidecar.adapters.weights_file import weights_in_use
 from agent_sidecar.adapters.yaml_playbook import read_playbook
 from agent_sidecar.clock import SystemClock
-from agent_sidecar.commands.borrowed import Borrowed, borrowed_stores
+from agent_sidecar.commands.borrowed import Borrowed, borrowed_stores, finished_records
 from agent_sidecar.commands.players import Players
 from agent_sidecar.commands.policy_plot import check_plot_file, draw
 from agent_sidecar.commands.policy_view import show
@@ -171,7 +171,7 @@ async def _records(
     borrowed: Borrowed, *, since: datetime | None, only_evidence: bool, limit: int | None
 ) -> AsyncIterator[Sequence[CallRecord]]:
     """Yield finished calls, each once: those of the journal, then what only the store has."""
-    found = _all_records(borrowed, since=since, only_evidence=only_evidence)
+    found = finished_records(borrowed, since=since, only_evidence=only_evidence)
     if limit is None:
         async for some in found:
             yield some
@@ -181,19 +181,3 @@ async def _records(
         newest += ((r.started_at, r.call_id, r) for r in some)
         newest = heapq.nlargest(limit, newest, key=lambda one: one[:2])
     yield [record for _, _, record in newest]
-
-
-async def _all_records(
-    borrowed: Borrowed, *, since: datetime | None, only_evidence: bool
-) -> AsyncIterator[Sequence[CallRecord]]:
-    def wanted(record: CallRecord) -> bool:
-        young = since is None or record.started_at >= since
-        return young and (record.is_evidence or not only_evidence)
-
-    journalled = set()
-    async for committed in borrowed.journal.records():
-        journalled |= {one.record.call_id for one in committed}
-        yield [one.record for one in committed if wanted(one.record)]
-    stored = borrowed.stores.conversations.records(since=since, without=journalled)
-    async for some in stored:
-        yield [record for record in some if wanted(record)]

@@ -372,8 +372,9 @@ class TestFiles:
         (tmp_path / "current").mkdir()
         with pytest.raises(WeightsInvalid, match="cannot be read"):
             files.current_version(tmp_path)
+        (tmp_path / "v1.safetensors").mkdir()
         with pytest.raises(WeightsInvalid, match="cannot be written"):
-            files.use_version(tmp_path, "v1")
+            files.write_weights(tmp_path / "v1.safetensors", a_card(), STARTING_WEIGHTS)
 
     def test_a_version_that_is_not_text_is_said(self, tmp_path):
         (tmp_path / "current").write_bytes(b"\xff\xfe\x00")
@@ -453,7 +454,7 @@ class TestCommands:
         assert run_cli(("learn", "fit", str(file), *sides, *command)) == 0
         told = capsys.readouterr().out
         assert "AUC" in told
-        assert "To go back: echo default" in told
+        assert "To go back: agent-sidecar learn rollback" in told
         assert "warning: live calls do without the fitted strategies: asks is no strategy" in told
         assert run_cli(("learn", "score", str(file), "--limit", "1", *command)) == 0
         first = json.loads(capsys.readouterr().out.splitlines()[0])
@@ -524,6 +525,7 @@ def test_serving_never_loads_what_only_fitting_needs() -> None:
 
 
 def test_arguments_of_fit_are_wanted(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        run_cli(("learn", "fit", "x.jsonl"))
+    assert run_cli(("learn", "fit", "x.jsonl")) == 2
     assert "--positive" in capsys.readouterr().err
+    assert run_cli(("learn", "fit", "--positive", "yes")) == 2
+    assert "no FILE of labelled calls" in capsys.readouterr().err

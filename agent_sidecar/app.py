@@ -148,7 +148,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             tasks.create_task(guard.run(), name="guard")
         await registry.recordings.resume()
         address.port = await exits.enter_async_context(
-            open_front_door(parts, registry, desk, relay, call_parts.configuration)
+            open_front_door(parts, registry, desk, relay, call_parts.configuration, tasks)
         )
         yield Service(parts=parts, registry=registry, relay=relay, port=address.port)
 

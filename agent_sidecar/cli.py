@@ -16,6 +16,7 @@ from typing import NoReturn, get_args
 from agent_sidecar import __version__
 from agent_sidecar.commands.availability_arguments import add_availability
 from agent_sidecar.commands.backup_arguments import add_backup
+from agent_sidecar.commands.insights_arguments import add_insights
 from agent_sidecar.commands.learn_arguments import add_learn
 from agent_sidecar.domain.transfer_result import Conversion
 from agent_sidecar.errors import SidecarError
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add_learn(commands, _command, _count)
     _add_policy(commands)
     add_availability(commands, _command)
+    add_insights(commands, _command)
     _add_transfer(commands)
     _add_care(commands)
     add_backup(commands, _command)

@@ -2,8 +2,7 @@
 
 import asyncio
 import socket
-import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -11,21 +10,18 @@ from agent_sidecar.adapters.telnyx_signature import SignatureCheck
 from agent_sidecar.adapters.telnyx_wire import decode_frame, decode_webhook
 from agent_sidecar.domain.record import Configuration
 from agent_sidecar.domain.recorded import RecordedCall
-from agent_sidecar.errors import PortInUse, StoreUnavailable
+from agent_sidecar.errors import PortInUse
 from agent_sidecar.learning.import_worker import ImportWorker
 from agent_sidecar.learning.imported import Ears
 from agent_sidecar.learning.ingest import IngestParts, ingest_all
-from agent_sidecar.live.admission import REFUSED_AT
+from agent_sidecar.learning.insights import InsightDesk, InsightParts
 from agent_sidecar.live.hints import HintDesk
 from agent_sidecar.live.registry import Registry
 from agent_sidecar.parts import Parts
-from agent_sidecar.ports import Projection
 from agent_sidecar.settings import Settings
+from agent_sidecar.store_status import StoreStatus
 from agent_sidecar.web.server import FrontDoor, FrontDoorParts
 from agent_sidecar.wrapup.relay import Relay
-from agent_sidecar.wrapup.verify import verify
-
-PING_S = 2.0
 
 
 def check_port(settings: Settings) -> None:
@@ -50,10 +46,14 @@ async def open_front_door(
     desk: HintDesk,
     relay: Relay,
     configuration: Configuration,
+    orphans: asyncio.TaskGroup,
 ) -> AsyncIterator[int]:
-    """Listen on the settings' host and port; yields the port."""
+    """Listen on the settings' host and port; yields the port.
+
+    `orphans` is the process's group: what a store was asked and nobody waits for dies there.
+    """
     settings = parts.settings
-    status = StoreStatus(parts)
+    status = StoreStatus(parts, orphans)
     ears = Ears(reader=parts.reader, weights=parts.weights, configuration=configuration)
     worker = ImportWorker(ears)
     door = FrontDoor(
@@ -64,6 +64,8 @@ async def open_front_door(
             leads=parts.stores.leads,
             closers=parts.closers,
             closer_names=tuple(c.name for c in parts.playbook.closers),
+            insights=_insight_desk(parts, orphans),
+            lead_fields=parts.playbook.lead_kind,
             stores=status.stores,
             verify=status.verify,
             take_in=partial(_take_in, parts, worker, relay),
@@ -90,6 +92,23 @@ async def open_front_door(
             await door.aclose()
 
 
+def _insight_desk(parts: Parts, orphans: asyncio.TaskGroup) -> InsightDesk:
+    reads = parts.stores.insights
+    return InsightDesk(
+        InsightParts(
+            leads=parts.stores.leads,
+            embedder=parts.embedder,
+            success=reads.success,
+            graph=reads.graph,
+            moments=reads.moments,
+            examples=reads.examples,
+            playbook=parts.playbook,
+            vectors=parts.vectors,
+            orphans=orphans,
+        )
+    )
+
+
 async def _take_in(
     parts: Parts,
     worker: ImportWorker,
@@ -111,40 +130,3 @@ async def _take_in(
     )
     relay.wake()
     return new
-
-
-class StoreStatus:
-    """Answers what the stores do now."""
-
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-
-    def ready(self) -> tuple[bool, Mapping[str, object]]:
-        """Say whether new calls can be served: the journal decides, stores only degrade."""
-        lag_ms = self._parts.lag.p99_ms
-        limit_ms = REFUSED_AT * self._parts.settings.admission_lag_ms
-        return lag_ms <= limit_ms, {"lag_p99_ms": round(lag_ms, 1), "lag_limit_ms": limit_ms}
-
-    async def stores(self) -> Sequence[Mapping[str, object]]:
-        """Ask every store now, all at once."""
-        backlog = await self._parts.journal.backlog()
-        rows = await asyncio.gather(*(_status(p) for p in self._parts.stores.projections))
-        return [{**row, "deliveries": backlog[row["store"]]} for row in rows]  # type: ignore[index]
-
-    async def verify(self) -> Mapping[str, object]:
-        """Compare every record with every store."""
-        report = await verify(self._parts.journal, self._parts.stores.projections)
-        return {"clean": report.clean, "summary": report.summary(), **report.to_json()}
-
-
-async def _status(projection: Projection) -> dict[str, object]:
-    began = time.perf_counter()
-    row: dict[str, object] = {"store": projection.store, "engine": projection.engine}
-    try:
-        async with asyncio.timeout(PING_S):
-            await projection.ping()
-            took_ms = (time.perf_counter() - began) * 1000
-            counts = await projection.counts()
-    except (StoreUnavailable, TimeoutError) as exc:
-        return {**row, "answering": False, "error": str(exc) or "no answer in time"}
-    return {**row, "answering": True, "response_ms": round(took_ms, 2), "counts": counts}

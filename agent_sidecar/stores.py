@@ -1,7 +1,8 @@
 """Opens the stores that the settings name, or those of the embedded stack."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -12,14 +13,17 @@ from agent_sidecar.adapters.bolt import Bolt, BoltAddress
 from agent_sidecar.adapters.chroma_candidates import ChromaCandidates
 from agent_sidecar.adapters.chroma_client import ChromaServer
 from agent_sidecar.adapters.chroma_index import ChromaIndex
+from agent_sidecar.adapters.chroma_insights import ChromaInsights
 from agent_sidecar.adapters.chroma_reads import ChromaReads
 from agent_sidecar.adapters.mongo_conversations import MongoConversations
 from agent_sidecar.adapters.neo4j_evidence import Neo4jEvidence
 from agent_sidecar.adapters.neo4j_graph import Neo4jGraph
+from agent_sidecar.adapters.neo4j_insights import Neo4jInsights
 from agent_sidecar.adapters.pg.pool import PgPool
 from agent_sidecar.adapters.postgres_conversations import PostgresConversations
 from agent_sidecar.adapters.postgres_copies import PostgresCopies
 from agent_sidecar.adapters.postgres_crm import PostgresCrm
+from agent_sidecar.adapters.postgres_insights import PostgresInsights
 from agent_sidecar.adapters.postgres_leads import PostgresLeads
 from agent_sidecar.adapters.postgres_schedule import PostgresSchedule
 from agent_sidecar.adapters.redis_live import RedisLive
@@ -27,11 +31,22 @@ from agent_sidecar.embedded import StackUrls
 from agent_sidecar.errors import SettingsInvalid, StoreUnavailable
 from agent_sidecar.ports import Conversations, Projection
 from agent_sidecar.settings import Settings
+from agent_sidecar.telemetry import ResponseTimes
 
 log = structlog.get_logger()
 
 # how long a store may take for its schema at the start, before the service goes on without
 MIGRATE_S = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InsightReads:
+    """Each store as insights ask it."""
+
+    success: PostgresInsights
+    graph: Neo4jInsights
+    moments: ChromaInsights
+    examples: PostgresConversations | MongoConversations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +63,9 @@ class Stores:
     evidence: Neo4jEvidence
     candidates: ChromaCandidates
     index: ChromaIndex
+    insights: InsightReads
+    # by store, `redis` included
+    times: Mapping[str, ResponseTimes]
 
 
 def servers_needed(settings: Settings) -> frozenset[str]:
@@ -66,27 +84,28 @@ async def open_stores(
     settings: Settings, urls: StackUrls | None, *, model: str, dimension: int
 ) -> AsyncIterator[Stores]:
     """Open all stores; nothing is asked of them yet, so one that is down is no error."""
+    times: dict[str, ResponseTimes] = defaultdict(ResponseTimes)
     async with AsyncExitStack() as exits:
         postgres = _given(settings.postgres_url, urls.postgres if urls else None, "POSTGRES_URL")
-        pool = await exits.enter_async_context(PgPool(postgres))
+        pool = await exits.enter_async_context(PgPool(postgres, times=times["postgres"]))
         bolt = await exits.enter_async_context(
-            Bolt(_bolt_address(settings, urls), serialize_writes=settings.neo4j_url is None)
+            Bolt(
+                _bolt_address(settings, urls),
+                serialize_writes=settings.neo4j_url is None,
+                times=times["neo4j"],
+            )
         )
         chroma_url = settings.chroma_url or (urls.chroma if urls else None)
         if not chroma_url:
             raise _nowhere("CHROMA_URL")
         chroma = await exits.enter_async_context(
-            ChromaServer(chroma_url, model=model, dimension=dimension)
+            ChromaServer(chroma_url, model=model, dimension=dimension, times=times["chroma"])
         )
         reads = await exits.enter_async_context(ChromaReads(chroma))
         redis_url = _given(settings.redis_url, urls.redis if urls else None, "REDIS_URL")
-        live = await RedisLive.open(redis_url)
+        live = await RedisLive.open(redis_url, times=times["redis"])
         exits.push_async_callback(live.aclose)
-        conversations: PostgresConversations | MongoConversations = PostgresConversations(pool)
-        if settings.mongodb_url is not None:
-            conversations = await exits.enter_async_context(
-                MongoConversations(settings.mongodb_url.get_secret_value())
-            )
+        conversations = await _open_conversations(settings, postgres, times["conversations"], exits)
         index = ChromaIndex(chroma)
         yield Stores(
             projections=(conversations, PostgresCrm(pool), Neo4jGraph(bolt), index),
@@ -98,7 +117,28 @@ async def open_stores(
             evidence=Neo4jEvidence(bolt),
             candidates=ChromaCandidates(reads),
             index=index,
+            insights=InsightReads(
+                success=PostgresInsights(pool),
+                graph=Neo4jInsights(bolt),
+                moments=ChromaInsights(reads),
+                examples=conversations,
+            ),
+            times=times,
         )
+
+
+async def _open_conversations(
+    settings: Settings, postgres: str, times: ResponseTimes, exits: AsyncExitStack
+) -> PostgresConversations | MongoConversations:
+    """Open MongoDB, or the documents in PostgreSQL over connections of their own.
+
+    So whole conversations that are written hold up no lead that is looked up.
+    """
+    if settings.mongodb_url is not None:
+        url = settings.mongodb_url.get_secret_value()
+        return await exits.enter_async_context(MongoConversations(url, times=times))
+    pool = await exits.enter_async_context(PgPool(postgres, connections=4, times=times))
+    return PostgresConversations(pool)
 
 
 async def migrate(projections: Sequence[Projection]) -> dict[str, Sequence[str]]:

@@ -6,7 +6,8 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Literal
 
 import structlog
@@ -178,6 +179,53 @@ class Metrics:
 
     def _histogram(self, name: str, about: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(f"sidecar_{name}", about, buckets=buckets, registry=self._registry)
+
+
+class ResponseTimes:
+    """How long one store took for what was asked of it lately.
+
+    A question that was given up took as long as somebody waited: it counts, or a store that hangs
+    would look fast. One that failed is counted apart.
+    """
+
+    WITHIN_S = 300.0
+    # a busy store's window is shorter than that
+    KEPT = 2000
+
+    def __init__(self, *, now: Callable[[], float] = time.perf_counter) -> None:
+        self._now = now
+        # when it ended, and what it took; None: it failed
+        self._recent: deque[tuple[float, float | None]] = deque(maxlen=self.KEPT)
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Measure what is done in the block."""
+        began = self._now()
+        failed = True
+        try:
+            yield
+            failed = False
+        except (asyncio.CancelledError, TimeoutError):
+            failed = False
+            raise
+        finally:
+            ended = self._now()
+            self._recent.append((ended, None if failed else ended - began))
+
+    def summary(self) -> Mapping[str, float | int | None]:
+        """Return how many there were, how long they took, and how many failed."""
+        since = self._now() - self.WITHIN_S
+        recent = [took_s for ended, took_s in self._recent if ended >= since]
+        took = sorted(took_s * 1000 for took_s in recent if took_s is not None)
+        # the nearest rank above
+        place = -(-99 * len(took) // 100) - 1
+        return {
+            "within_s": self.WITHIN_S,
+            "questions": len(took),
+            "avg_ms": round(sum(took) / len(took), 2) if took else None,
+            "p99_ms": round(took[place], 2) if took else None,
+            "failed": len(recent) - len(took),
+        }
 
 
 class LagMeter:

@@ -233,6 +233,15 @@ class FakeJournal:
                 return call_id
         return None
 
+    async def waiting_since(self) -> Mapping[StoreName, datetime]:
+        self._check_read()
+        since: dict[StoreName, datetime] = {}
+        for (call_id, store), row in self._disk.deliveries.items():
+            if row.state == "pending":
+                committed_at = self._disk.records[call_id][2]
+                since[store] = min(committed_at, since.get(store, committed_at))
+        return since
+
     async def backlog(self) -> Mapping[StoreName, Mapping[DeliveryState, int]]:
         self._check_read()
         counts: dict[StoreName, dict[DeliveryState, int]] = {

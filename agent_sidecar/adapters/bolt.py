@@ -29,6 +29,7 @@ from neo4j.exceptions import (
 from neo4j.time import DateTime
 
 from agent_sidecar.errors import RecordRejected, SettingsInvalid, StoreUnavailable
+from agent_sidecar.telemetry import ResponseTimes
 
 T = TypeVar("T")
 Row = Mapping[str, object]
@@ -79,11 +80,13 @@ class Bolt:
         read_s: float = 5.0,
         ask_s: float = 1.0,
         write_s: float = 30.0,
+        times: ResponseTimes | None = None,
     ) -> None:
         self._address = address
         self._read_s = read_s
         self._ask_s = ask_s
         self._write_s = write_s
+        self._times = times or ResponseTimes()
         self._turn: AbstractAsyncContextManager[object] = (
             asyncio.Lock() if serialize_writes else nullcontext()
         )
@@ -133,7 +136,8 @@ class Bolt:
                 return await _rows(session.run(query, dict(parameters)))
 
         async with self._translated(within_s):
-            return await _on_a_fresh_connection(ask)
+            with self._times.measured():
+                return await _on_a_fresh_connection(ask)
 
     async def run(self, statement: LiteralString, **parameters: object) -> list[Row]:
         """Run one statement that changes the schema, by itself, as servers want it."""
@@ -147,18 +151,23 @@ class Bolt:
 
     async def write(self, work: Callable[[Run], Awaitable[T]]) -> T:
         """Run `work` in one write transaction; refused by the server, again from its start."""
+        # the turn is waited for before the clock runs: it is ours to give, not the server's
         async with self._translated(self._write_s), self._turn:
-            attempt = 0
-            while True:  # until the time is up
-                attempt += 1
-                try:
-                    return await _on_a_fresh_connection(lambda: self._transaction(work))
-                except (TransientError, ConstraintError) as exc:
-                    # two writers met: one of them was refused, and nothing of it was kept
-                    if isinstance(exc, ConstraintError) and attempt == _CONSTRAINT_TRIES:
-                        raise
-                    wait_s = min(_FIRST_WAIT_S * 2.0 ** min(attempt, 10), _LONGEST_WAIT_S)
-                    await asyncio.sleep(wait_s * random.uniform(0.5, 1.5))  # noqa: S311
+            with self._times.measured():
+                return await self._write(work)
+
+    async def _write(self, work: Callable[[Run], Awaitable[T]]) -> T:
+        attempt = 0
+        while True:  # until the time is up
+            attempt += 1
+            try:
+                return await _on_a_fresh_connection(lambda: self._transaction(work))
+            except (TransientError, ConstraintError) as exc:
+                # two writers met: one of them was refused, and nothing of it was kept
+                if isinstance(exc, ConstraintError) and attempt == _CONSTRAINT_TRIES:
+                    raise
+                wait_s = min(_FIRST_WAIT_S * 2.0 ** min(attempt, 10), _LONGEST_WAIT_S)
+                await asyncio.sleep(wait_s * random.uniform(0.5, 1.5))  # noqa: S311
 
     async def product(self) -> str:
         """Ask the server what it is, as a person should read it."""

@@ -13,12 +13,10 @@ import numpy as np
 
 from agent_sidecar.adapters.chroma_reads import ChromaReads, Found, Rows, query_body
 from agent_sidecar.domain.hints import Candidate, ProvenLine, Question, Retrieved
-from agent_sidecar.domain.record import FinalStatus
 from agent_sidecar.domain.types import StrategyName, Vector
-from agent_sidecar.domain.vector_rows import collection
+from agent_sidecar.domain.vector_rows import SUCCESSFUL, collection
 from agent_sidecar.errors import StoreUnavailable
 
-SUCCESSFUL: tuple[FinalStatus, ...] = ("hot_transfer", "video_sent", "follow_up")
 # many rows may be of one strategy, so the closest name fewer strategies than they are
 _CLOSEST = 20
 # rows with vectors come as JSON: read at once, more would hold the event loop for too long

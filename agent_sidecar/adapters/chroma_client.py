@@ -30,6 +30,7 @@ from chromadb.errors import (
 )
 
 from agent_sidecar.errors import RecordRejected, SettingsInvalid, StoreUnavailable
+from agent_sidecar.telemetry import ResponseTimes
 
 T = TypeVar("T")
 
@@ -47,10 +48,19 @@ class ChromaServer:
     is for one question with everything it needs.
     """
 
-    def __init__(self, url: str, *, model: str, dimension: int, ask_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        model: str,
+        dimension: int,
+        ask_s: float = 10.0,
+        times: ResponseTimes | None = None,
+    ) -> None:
         self.url = url.rstrip("/")
         self.model = model
         self.dimension = dimension
+        self.times = times or ResponseTimes()
         self._ask_s = ask_s
         self._connected: AsyncClientAPI | None = None
         self._connecting = asyncio.Lock()
@@ -191,7 +201,8 @@ class ChromaServer:
         where = f"the Chroma server at {self.url}"
         try:
             async with asyncio.timeout(self._ask_s):
-                yield
+                with self.times.measured():
+                    yield
         except (SettingsInvalid, RecordRejected):
             raise
         except TimeoutError as exc:

@@ -143,7 +143,8 @@ class ChromaReads:
         where = f"the Chroma server at {self._server.url}"
         try:
             async with asyncio.timeout(self._answer_s):
-                yield
+                with self._server.times.measured():
+                    yield
         except TimeoutError as exc:
             raise StoreUnavailable(
                 f"{where} did not answer within {self._answer_s:g} s: see whether it is overloaded"
@@ -156,11 +157,11 @@ class ChromaReads:
             raise StoreUnavailable(f"{where} answered what is not understood: {exc}") from exc
 
 
-def query_body(vector: list[float], *, closest: int) -> bytes:
-    """Return the body of a query for so many rows; one body serves several collections."""
+def query_body(*vectors: list[float], closest: int) -> bytes:
+    """Return the body of a query: so many rows for each; one body serves several collections."""
     return msgspec.json.encode(
         {
-            "query_embeddings": [vector],
+            "query_embeddings": vectors,
             "n_results": closest,
             "include": ["metadatas", "documents", "distances"],
         }

@@ -1,7 +1,7 @@
 """Conversations in MongoDB: one document a call; transcripts and outcomes are views of it."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any, Self
@@ -23,13 +23,17 @@ from pymongo.errors import (
 )
 
 from agent_sidecar.adapters.stored_conversation import (
+    as_example,
     readable_records,
     stored_differences,
     stored_document,
 )
+from agent_sidecar.domain.examples import example_call
+from agent_sidecar.domain.insights import ExampleCall
 from agent_sidecar.domain.record import CallRecord
 from agent_sidecar.domain.types import CallId, StoreName
 from agent_sidecar.errors import RecordRejected, SettingsInvalid, StoreUnavailable
+from agent_sidecar.telemetry import ResponseTimes
 
 _Document = dict[str, Any]
 
@@ -43,6 +47,19 @@ _AWARE: CodecOptions[_Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
 _UPSERTS = 3
 # documents removed in one request
 _STEP = 500
+
+# what an example shows of a call
+_EXAMPLE = {
+    "transcript.segments.speaker": 1,
+    "transcript.segments.text": 1,
+    "transcript.segments.timestamp": 1,
+    "analysis.keyMoments": 1,
+    "outcome.finalStatus": 1,
+    "engagement.overallScore": 1,
+    "metadata.startTime": 1,
+}
+# documents of older versions that are brought up to date with one request
+_TOLD_AT_ONCE = 200
 _NAMESPACE_EXISTS = 48
 _UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18
 _VALIDATION_FAILED = 121
@@ -61,8 +78,10 @@ class MongoConversations:
         setting: str = "SIDECAR_MONGODB_URL",
         connect_s: float = 5.0,
         command_s: float = 10.0,
+        times: ResponseTimes | None = None,
     ) -> None:
         self._setting = setting
+        self._times = times or ResponseTimes()
         try:
             self._client: AsyncMongoClient[_Document] = AsyncMongoClient(
                 url,
@@ -109,6 +128,8 @@ class MongoConversations:
                 else:
                     applied += await self._put_collection(entry, there.get(entry["collection"]))
                     applied += await self._put_indexes(entry["indexes"])
+            while await self._tell_kinds():
+                pass
             return applied
 
     async def apply(self, record: CallRecord) -> None:
@@ -183,7 +204,7 @@ class MongoConversations:
         wanted: _Document = {"_id": {"$nin": list(without)}}
         if since is not None:
             wanted["metadata.startTime"] = {"$gte": since}
-        async with self._translated():
+        async with self._translated(is_walk=True):
             # as an index has it: whole calls are too much to be sorted by the server
             order = [("metadata.startTime", 1)]
             cursor = self._conversations.find(wanted, sort=order, batch_size=batch)
@@ -195,6 +216,23 @@ class MongoConversations:
         async with self._translated():
             cursor = self._conversations.find({"_id": {"$in": list(call_ids)}})
             return list(readable_records(await cursor.to_list()))
+
+    async def examples(self, kinds: Sequence[str], *, most: int) -> Sequence[ExampleCall]:
+        """Return the best calls of such leads, those of the narrowest kind first."""
+        found: dict[str, ExampleCall] = {}
+        async with self._translated():
+            for kind in reversed(kinds):
+                cursor = self._conversations.find(
+                    {"exampleKinds": kind, "outcome.qualified": True},
+                    _EXAMPLE,
+                    sort=[("engagement.overallScore", -1)],
+                    limit=most,
+                )
+                async for document in cursor:
+                    found.setdefault(document["_id"], example_call(document, kind))
+                if len(found) >= most:
+                    break
+        return list(found.values())[:most]
 
     async def counts(self) -> Mapping[str, int]:
         """Count the conversations."""
@@ -215,6 +253,17 @@ class MongoConversations:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
+
+    async def _tell_kinds(self) -> int:
+        """Tell of some documents of older versions for whom they are examples; return how many."""
+        untold = {"exampleKinds": {"$exists": False}}
+        found = await self._conversations.find(untold, {"record": 1}, limit=_TOLD_AT_ONCE).to_list()
+        told: dict[str, _Document] = {document["_id"]: {"exampleKinds": []} for document in found}
+        told |= {record.call_id: as_example(record) for record in readable_records(found)}
+        changes = [UpdateOne({"_id": call_id}, {"$set": said}) for call_id, said in told.items()]
+        if changes:
+            await self._conversations.bulk_write(changes)
+        return len(changes)
 
     async def _put_collection(
         self, wanted: _Document, there: Mapping[str, Any] | None
@@ -270,9 +319,11 @@ class MongoConversations:
                 raise
 
     @asynccontextmanager
-    async def _translated(self) -> AsyncIterator[None]:
+    async def _translated(self, *, is_walk: bool = False) -> AsyncIterator[None]:
+        """Translate the driver's errors; a walk goes at its reader's pace, so it is not timed."""
         try:
-            yield
+            with nullcontext() if is_walk else self._times.measured():
+                yield
         except (BSONError, DocumentTooLarge, DuplicateKeyError, UnicodeError, OverflowError) as exc:
             # what follows the colon are values
             reason = f"{type(exc).__name__}: {str(exc).partition(':')[0]}"

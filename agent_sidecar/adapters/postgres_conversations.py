@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mappi
 from datetime import UTC, datetime
 from typing import TypeAlias
 
+import asyncpg
 import bson
 from bson.codec_options import CodecOptions
 from bson.errors import BSONError
@@ -18,16 +19,21 @@ from agent_sidecar.adapters.stored_conversation import (
     stored_differences,
     stored_document,
 )
+from agent_sidecar.domain.examples import example_call, example_kinds
+from agent_sidecar.domain.insights import ExampleCall
 from agent_sidecar.domain.record import CallRecord
+from agent_sidecar.domain.tally import KIND_FIELDS
 from agent_sidecar.domain.types import CallId, StoreName
 from agent_sidecar.errors import RecordRejected
 
 _UPSERT = """
-INSERT INTO conversations (id, lead_id, started_at, outcome, score, doc, search)
-VALUES ($1, $2, $3, $4, $5, $6, to_tsvector('english', $7))
+INSERT INTO conversations (id, lead_id, started_at, outcome, score, doc, search, example_kinds,
+    qualified)
+VALUES ($1, $2, $3, $4, $5, $6, to_tsvector('english', $7), $8, $9)
 ON CONFLICT (id) DO UPDATE SET
     lead_id = excluded.lead_id, started_at = excluded.started_at, outcome = excluded.outcome,
-    score = excluded.score, doc = excluded.doc, search = excluded.search, updated_at = now()
+    score = excluded.score, doc = excluded.doc, search = excluded.search,
+    example_kinds = excluded.example_kinds, qualified = excluded.qualified, updated_at = now()
 """
 _GET = "SELECT doc, created_at, updated_at FROM conversations WHERE id = $1"
 _FIND = "SELECT id, doc FROM conversations WHERE id = ANY($1::text[])"
@@ -39,6 +45,31 @@ ORDER BY started_at, id LIMIT $5
 """
 _FORGET = "DELETE FROM conversations WHERE id = ANY($1::text[])"
 _IDS = "SELECT id FROM conversations WHERE id > $1 ORDER BY id LIMIT $2"
+
+# of older versions, which did not tell for which kinds of lead a call is an example
+_UNTOLD = "SELECT id, doc FROM conversations WHERE example_kinds IS NULL ORDER BY id LIMIT $1"
+_TELL = "UPDATE conversations SET example_kinds = $2, qualified = $3 WHERE id = $1"
+_TOLD_AT_ONCE = 200
+# the best of each kind, which its index finds; by depth, since an index has one place in the list
+_EXAMPLES = """
+WITH found AS (
+    (SELECT id, score, 4 AS depth FROM conversations
+     WHERE qualified AND example_kinds[5] = $5 ORDER BY score DESC NULLS LAST, id LIMIT $6)
+    UNION ALL (SELECT id, score, 3 FROM conversations
+     WHERE qualified AND example_kinds[4] = $4 ORDER BY score DESC NULLS LAST, id LIMIT $6)
+    UNION ALL (SELECT id, score, 2 FROM conversations
+     WHERE qualified AND example_kinds[3] = $3 ORDER BY score DESC NULLS LAST, id LIMIT $6)
+    UNION ALL (SELECT id, score, 1 FROM conversations
+     WHERE qualified AND example_kinds[2] = $2 ORDER BY score DESC NULLS LAST, id LIMIT $6)
+    UNION ALL (SELECT id, score, 0 FROM conversations
+     WHERE qualified AND example_kinds[1] = $1 ORDER BY score DESC NULLS LAST, id LIMIT $6)
+), best AS (
+    SELECT id, max(depth) AS depth FROM found GROUP BY id, score
+    ORDER BY 2 DESC, score DESC NULLS LAST, id LIMIT $6
+)
+SELECT best.id, best.depth, doc FROM best JOIN conversations USING (id)
+ORDER BY best.depth DESC, conversations.score DESC NULLS LAST, id
+"""
 _COUNT = "SELECT count(*) FROM conversations"
 # a tsvector holds 1 MB; nobody searches for the tail of a call that long
 _SEARCHED_CHARACTERS = 250_000
@@ -65,8 +96,12 @@ class PostgresConversations:
         return "PostgreSQL (embedded conversation store)"
 
     async def migrate(self) -> Sequence[str]:
-        """Bring the table to the newest version."""
-        return await apply_schema(self._pool, "conversations")
+        """Bring the table to the newest version, and what older ones wrote."""
+        applied = await apply_schema(self._pool, "conversations")
+        # in steps that stay done when the next is cut short
+        while await self._pool.transact(_tell_kinds):
+            pass
+        return applied
 
     async def apply(self, record: CallRecord) -> None:
         """Store the whole conversation in place of an earlier version of it."""
@@ -159,6 +194,23 @@ class PostgresConversations:
 
         return await self._pool.transact(work, readonly=True)
 
+    async def examples(self, kinds: Sequence[str], *, most: int) -> Sequence[ExampleCall]:
+        """Return the best calls of such leads, those of the narrowest kind first.
+
+        `kinds` are those of `domain.tally.kinds`, in their order.
+        """
+        places = [*kinds, *([None] * KIND_FIELDS)][: KIND_FIELDS + 1]
+
+        async def work(connection: Connection) -> Sequence[asyncpg.Record]:
+            return await connection.fetch(_EXAMPLES, *places, most)
+
+        rows = await self._pool.transact(work, readonly=True)
+        return [
+            example_call(document, kinds[row["depth"]])
+            for row in rows
+            for document in _documents([(row["id"], row["doc"])])
+        ]
+
     async def counts(self) -> Mapping[str, int]:
         """Count the conversations."""
 
@@ -190,7 +242,22 @@ def _row(record: CallRecord) -> tuple[object, ...]:
         record.engagement,
         doc,
         storable(record.full_text)[:_SEARCHED_CHARACTERS],
+        *_as_example(record),
     )
+
+
+def _as_example(record: CallRecord) -> tuple[list[str], bool | None]:
+    return [storable(kind) for kind in example_kinds(record)], record.outcome.qualified
+
+
+async def _tell_kinds(connection: Connection) -> int:
+    """Tell of some conversations of older versions for whom they are examples; return how many."""
+    rows = await connection.fetch(_UNTOLD, _TOLD_AT_ONCE)
+    told: dict[str, tuple[list[str], bool | None]] = {row["id"]: ([], None) for row in rows}
+    for record in readable_records(_documents((row["id"], row["doc"]) for row in rows)):
+        told[record.call_id] = _as_example(record)
+    await connection.executemany(_TELL, [(call_id, *said) for call_id, said in told.items()])
+    return len(told)
 
 
 def _documents(docs: Iterable[tuple[str, bytes]]) -> Iterator[Mapping[str, object]]:

@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from agent_sidecar.domain.availability import Hold, Schedule, Seen, Step
 from agent_sidecar.domain.types import CallId, TransferId
 from agent_sidecar.errors import StoreUnavailable
+from agent_sidecar.telemetry import ResponseTimes
 
 log = structlog.get_logger()
 
@@ -94,8 +95,9 @@ _PAUSE_S = 1.0
 class RedisLive:
     """One pool of connections and one task that publishes; made inside the loop it lives in."""
 
-    def __init__(self, redis: Redis, address: str) -> None:
+    def __init__(self, redis: Redis, address: str, *, times: ResponseTimes | None = None) -> None:
         self._redis = redis
+        self._times = times or ResponseTimes()
         self._address = address
         self._lease = redis.register_script(LEASE)
         self._release = redis.register_script(RELEASE)
@@ -107,7 +109,7 @@ class RedisLive:
         self._publishing = asyncio.create_task(self._publish_all(), name="redis:publish")
 
     @classmethod
-    async def open(cls, url: str) -> Self:
+    async def open(cls, url: str, *, times: ResponseTimes | None = None) -> Self:
         """Make the pool; it connects when first asked, so a server that is down is no error."""
         pool = BlockingConnectionPool.from_url(
             url,
@@ -119,7 +121,7 @@ class RedisLive:
             retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         )
         parts = urlsplit(url)
-        return cls(Redis.from_pool(pool), parts.hostname or parts.path)
+        return cls(Redis.from_pool(pool), parts.hostname or parts.path, times=times)
 
     async def aclose(self) -> None:
         """Send what still waits, for a moment, then close."""
@@ -253,7 +255,8 @@ class RedisLive:
         deadline = asyncio.get_running_loop().time() + _ANSWER_S
         try:
             async with asyncio.timeout_at(deadline):
-                return await answer
+                with self._times.measured():
+                    return await answer
         except TimeoutError as exc:
             raise self._unavailable(f"no answer within {_ANSWER_S:g} s") from exc
         except (RedisError, OSError) as exc:

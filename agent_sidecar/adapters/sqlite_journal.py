@@ -204,6 +204,9 @@ class SqliteJournal:
     async def find_external(self, external_id: str) -> CallId | None:
         return await self._read(lambda connection: rows.find_external(connection, external_id))
 
+    async def waiting_since(self) -> Mapping[StoreName, datetime]:
+        return await self._read(rows.waiting_since)
+
     async def backlog(self) -> Mapping[StoreName, Mapping[DeliveryState, int]]:
         return await self._read(rows.backlog)
 

@@ -79,6 +79,10 @@ DELIVERIES = (
 FIND_EXTERNAL = (
     "SELECT call_id FROM record WHERE external_id = ? AND source = 'import' ORDER BY seq LIMIT 1"
 )
+WAITING_SINCE = (
+    "SELECT d.store, min(r.committed_at) FROM delivery d JOIN record r ON r.call_id = d.call_id"
+    " WHERE d.state = 'pending' AND d.store = ?"
+)
 BACKLOG = "SELECT store, state, count(*) FROM delivery GROUP BY store, state"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -184,6 +188,15 @@ def recent(connection: sqlite3.Connection, limit: int) -> list[CommittedRecord]:
 def find_external(connection: sqlite3.Connection, external_id: str) -> CallId | None:
     row = connection.execute(FIND_EXTERNAL, (external_id,)).fetchone()
     return None if row is None else CallId(row[0])
+
+
+def waiting_since(connection: sqlite3.Connection) -> Mapping[StoreName, datetime]:
+    since: dict[StoreName, datetime] = {}
+    for store in STORES:
+        (us,) = connection.execute(WAITING_SINCE, (store,)).fetchone()[1:]
+        if us is not None:
+            since[store] = from_us(us)
+    return since
 
 
 def backlog(connection: sqlite3.Connection) -> Mapping[StoreName, Mapping[DeliveryState, int]]:

@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from agent_sidecar.domain.document import conversation_document, document_differences
+from agent_sidecar.domain.examples import example_kinds
 from agent_sidecar.domain.record import CallRecord
 from agent_sidecar.errors import RecordRejected
 
@@ -25,7 +26,16 @@ def stored_document(record: CallRecord) -> dict[str, object]:
         encoded = _encoder.encode(record)
     except (TypeError, ValueError) as exc:
         raise RecordRejected(f"call {record.call_id} cannot be written as JSON: {exc}") from exc
-    return {**conversation_document(record), "record": encoded}
+    return {
+        **conversation_document(record),
+        **as_example(record),
+        "record": encoded,
+    }
+
+
+def as_example(record: CallRecord) -> dict[str, object]:
+    """Return what finds the document as an example of a kind of lead; no part of the call."""
+    return {"exampleKinds": example_kinds(record)}
 
 
 def record_in(document: Mapping[str, object]) -> CallRecord:

@@ -26,6 +26,8 @@ PlaybookFamily = Literal["strategy_embeddings", "objection_embeddings"]
 CALL_FAMILIES: tuple[CallFamily, ...] = get_args(CallFamily)
 PLAYBOOK_FAMILIES: tuple[PlaybookFamily, ...] = get_args(PlaybookFamily)
 OUTCOMES: tuple[FinalStatus, ...] = get_args(FinalStatus)
+# of calls that may have ended qualified
+SUCCESSFUL: tuple[FinalStatus, ...] = ("hot_transfer", "video_sent", "follow_up")
 # a transcript is stored to be read beside its vector; the whole of it is in the conversation store
 DOCUMENT_CHARACTERS = 16_000
 

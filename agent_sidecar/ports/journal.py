@@ -129,6 +129,13 @@ class Journal(Protocol):
         """Return the imported call of that file id."""
         ...
 
+    async def waiting_since(self) -> Mapping[StoreName, datetime]:
+        """Return when the oldest record that a store still has to take was committed.
+
+        Parked ones do not wait; a store that nothing waits for is left out.
+        """
+        ...
+
     async def backlog(self) -> Mapping[StoreName, Mapping[DeliveryState, int]]:
         """Count deliveries by store and state."""
         ...

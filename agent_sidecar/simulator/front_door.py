@@ -149,6 +149,11 @@ class FrontDoor:
         raw = await self._ask("GET", "/v1/stores")
         return self._read(raw, _Stores, "the stores").stores
 
+    async def insights(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Return what the stores know of a kind of lead."""
+        raw = await self._ask("GET", f"/v1/insights?{urlencode(query)}")
+        return self._read(raw, dict[str, Any], "the insights")
+
     async def availability(
         self, method: str = "GET", path: str = "", body: Mapping[str, object] | None = None
     ) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def machine_routes(parts: FrontDoorParts) -> list[web.RouteDef]:
         )
 
     async def stores(request: web.Request) -> web.StreamResponse:
-        return answer({"stores": await parts.stores()})
+        return answer(await parts.stores())
 
     async def verify(request: web.Request) -> web.StreamResponse:
         return answer(await parts.verify())

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from agent_sidecar.domain.availability import Override, Standing
 from agent_sidecar.domain.events import CallEvent
+from agent_sidecar.domain.insights import InsightRequest, Insights
 from agent_sidecar.domain.media import (
     MediaFrame,
     StreamDigit,
@@ -132,6 +133,12 @@ class Hub(Protocol):
         ...
 
 
+class InsightDesk(Protocol):
+    """Knows what the stores know of a kind of lead."""
+
+    async def ask(self, request: InsightRequest) -> Insights: ...
+
+
 class Desk(Protocol):
     """Answers agents that pull."""
 
@@ -219,7 +226,11 @@ class FrontDoorParts:
     closers: Schedules
     # as the playbook names them
     closer_names: tuple[str, ...]
-    stores: Callable[[], Awaitable[Sequence[Message]]]
+    insights: InsightDesk
+    # of the lead's fields those that make his kind
+    lead_fields: tuple[str, ...]
+    # the stores, and what is beside them
+    stores: Callable[[], Awaitable[Message]]
     verify: Callable[[], Awaitable[Message]]
     take_in: TakeIn
     metrics: Metrics

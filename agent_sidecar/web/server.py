@@ -13,6 +13,7 @@ from agent_sidecar.web.calls import call_routes
 from agent_sidecar.web.forward import Forwarder
 from agent_sidecar.web.hints import hint_routes
 from agent_sidecar.web.imports import import_routes
+from agent_sidecar.web.insights import insight_routes
 from agent_sidecar.web.leads import lead_routes
 from agent_sidecar.web.machine import machine_routes
 from agent_sidecar.web.media import media_routes
@@ -61,6 +62,7 @@ class FrontDoor:
                 *lead_routes(parts.leads),
                 *availability_routes(parts),
                 *suggest_routes(parts.desk),
+                *insight_routes(parts),
                 *import_routes(parts.take_in),
                 *machine_routes(parts),
             ]

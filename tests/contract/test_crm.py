@@ -98,13 +98,14 @@ async def test_a_migration_says_what_it_applied_and_finds_nothing_the_second_tim
         "crm/003_learning_metrics.sql",
         "crm/004_availability_overrides.sql",
         "crm/005_transfer_results.sql",
+        "crm/006_lead_field.sql",
     ]
     assert await crm.migrate() == []
 
 
 async def test_two_migrations_at_once_apply_each_file_once(pool: PgPool):
     one, other = await asyncio.gather(PostgresCrm(pool).migrate(), PostgresCrm(pool).migrate())
-    assert len([*one, *other]) == 5
+    assert len([*one, *other]) == 6
 
 
 async def test_tables_of_somebody_else_are_not_touched(pool: PgPool, postgres_url: str):

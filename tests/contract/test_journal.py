@@ -314,10 +314,26 @@ class TestDeliveries:
         assert backlog["chroma"] == {"pending": 1, "delivered": 1, "parked": 1}
         assert backlog["postgres"] == {"pending": 3, "delivered": 0, "parked": 0}
 
+    async def test_the_oldest_record_that_waits_is_told_by_store(self, journal, clock):
+        for number in range(3):
+            await journal.commit(stranger_record(f"call-{number}"))
+            clock.advance(60)
+        first, second, _ = await journal.claim("chroma", limit=3)
+        await journal.ack([first])
+        await journal.park(second, error="refused")
+        for delivery in await journal.claim("neo4j", limit=3):
+            await journal.ack([delivery])
+        assert await journal.waiting_since() == {
+            "conversations": START,
+            "postgres": START,
+            "chroma": START + timedelta(seconds=120),
+        }
+
     async def test_an_empty_journal_owes_nothing(self, journal):
         assert not await journal.claim("neo4j", limit=1)
         assert await journal.next_due_at("neo4j") is None
         assert set(await journal.backlog()) == set(STORES)
+        assert await journal.waiting_since() == {}
 
 
 WRITE_FOR_EVER = """

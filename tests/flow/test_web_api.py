@@ -51,6 +51,7 @@ ROUTES = [
     ("POST", "/v1/leads"),
     ("GET", "/v1/leads/1"),
     ("PUT", "/v1/leads/1"),
+    ("GET", "/v1/insights"),
     ("GET", "/v1/stores"),
     ("GET", "/v1/verify"),
     ("GET", "/v1/hints"),

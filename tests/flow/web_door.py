@@ -11,6 +11,17 @@ import aiohttp
 
 from agent_sidecar.adapters.telnyx_wire import decode_frame, decode_webhook
 from agent_sidecar.domain.events import CallEvent
+from agent_sidecar.domain.insights import (
+    CallGroup,
+    ExampleCall,
+    InsightRequest,
+    Insights,
+    Moment,
+    Rates,
+    availability_effect,
+    profile_of,
+    success_patterns,
+)
 from agent_sidecar.domain.media import MediaFrame, StreamStart
 from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.record import FinalStatus
@@ -28,6 +39,7 @@ from agent_sidecar.live.requests import (
 )
 from agent_sidecar.ports import ReceivedWebhook, TelephonyEvent
 from agent_sidecar.web.server import FrontDoor, FrontDoorParts, Limits
+from tests.domain.playbooks import a_playbook
 from tests.fakes import FakeClosers, FakeLeads
 
 CALL, LEG = CallId("call-1"), LegId("v3:prospect/+x==")
@@ -202,6 +214,48 @@ class MadeUpDesk:
         return Suggestion(hints=({"strategy": "ask_back"},), degraded=("neo4j",), latency_ms=3.5)
 
 
+class MadeUpInsights:
+    def __init__(self) -> None:
+        self.asked: list[InsightRequest] = []
+
+    async def ask(self, request: InsightRequest) -> Insights:
+        self.asked.append(request)
+        profile = profile_of(request, None, a_playbook())
+        groups = [
+            CallGroup(
+                matches=(True,) * len(profile.kind),
+                closer_free=free,
+                rates=Rates(calls=20, qualified=12 if free else 4, transferred=3),
+            )
+            for free in (True, False)
+        ]
+        return Insights(
+            profile=profile,
+            success=success_patterns(profile, groups),
+            availability=availability_effect(profile, groups),
+            relationships=None,
+            moments=(
+                Moment(
+                    call_id=CALL, text="What if it worked?", outcome="video_sent", closeness=0.9
+                ),
+            ),
+            examples=(
+                ExampleCall(
+                    call_id=CALL,
+                    started_at=NOW,
+                    outcome="hot_transfer",
+                    score=88.0,
+                    kind="",
+                    turned="when can I start",
+                    lines=("agent: Shall we?", "prospect: when can I start"),
+                ),
+            ),
+            synthesis=("12 of 20 qualified.",),
+            degraded=("neo4j",),
+            latency_ms=12.5,
+        )
+
+
 class Counts:
     def __init__(self) -> None:
         self.of: dict[tuple[str, str], int] = {}
@@ -226,6 +280,7 @@ class House:
     leads: FakeLeads
     closers: FakeClosers
     counts: Counts
+    insights: MadeUpInsights
 
     async def ask(self, method: str, path: str, **request: Any) -> tuple[int, Any]:
         """Return status and decoded body."""
@@ -233,8 +288,8 @@ class House:
             return answer.status, await answer.json()
 
 
-async def stores() -> Sequence[Mapping[str, object]]:
-    return [{"store": "postgres", "answering": True}]
+async def stores() -> Mapping[str, object]:
+    return {"stores": [{"store": "postgres", "answering": True}]}
 
 
 class Archive:
@@ -260,7 +315,7 @@ async def open_house(
     """Open a front door; `changes` are fields of its parts, or of its limits."""
     limits = {k: changes.pop(k) for k in list(changes) if k in Limits.__dataclass_fields__}
     registry, desk, counts = MadeUpRegistry(), MadeUpDesk(), Counts()
-    hub, leads = Hub(), FakeLeads()
+    hub, leads, insights = Hub(), FakeLeads(), MadeUpInsights()
     closers = FakeClosers([Closer(name="Kevin", number="+13125550100")])
     parts = FrontDoorParts(
         registry=registry,
@@ -269,6 +324,8 @@ async def open_house(
         leads=leads,
         closers=closers,
         closer_names=("Kevin",),
+        insights=insights,
+        lead_fields=a_playbook().lead_kind,
         stores=stores,
         verify=verify,
         take_in=Archive().take_in,
@@ -297,6 +354,7 @@ async def open_house(
                 leads=leads,
                 closers=closers,
                 counts=counts,
+                insights=insights,
             )
         finally:
             await door.aclose()

@@ -29,8 +29,9 @@ from agent_sidecar.errors import JournalFailed
 from agent_sidecar.live.hub import Hub
 from agent_sidecar.ports import ReceivedWebhook
 from agent_sidecar.web.server import FrontDoor, FrontDoorParts, Limits
+from tests.domain.playbooks import a_playbook
 from tests.flow.shell import Shell, running
-from tests.flow.web_door import Archive, stores, verify
+from tests.flow.web_door import Archive, MadeUpInsights, stores, verify
 from tests.fuzz.account import Account
 from tests.fuzz.frames import RARE, START, Numbering, media
 from tests.fuzz.nonsense import mutated, torn, written
@@ -209,6 +210,8 @@ def _parts(shell: Shell, hub: Hub) -> FrontDoorParts:
         leads=shell.leads,
         closers=shell.closers,
         closer_names=(shell.roster[0].name,),
+        insights=MadeUpInsights(),
+        lead_fields=a_playbook().lead_kind,
         stores=stores,
         verify=verify,
         take_in=Archive().take_in,

@@ -13,6 +13,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from agent_sidecar.adapters.pg.address import PgAddress
 from agent_sidecar.errors import RecordRejected, SidecarError, StoreUnavailable
+from agent_sidecar.telemetry import ResponseTimes
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 _T = TypeVar("_T")
@@ -57,12 +58,14 @@ class PgPool:
         connections: int = 8,
         connect_s: float = 15.0,
         command_s: float = 10.0,
+        times: ResponseTimes | None = None,
     ) -> None:
         self._address = PgAddress.parse(url, setting=setting)
         self._setting = setting
         self._connections = connections
         self._connect_s = connect_s
         self._command_s = command_s
+        self._times = times or ResponseTimes()
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._opening = asyncio.Lock()
         self._is_closed = False
@@ -77,7 +80,8 @@ class PgPool:
         attempt = 1
         while True:
             try:
-                return await self._transact(work, readonly=readonly)
+                with self._times.measured():
+                    return await self._transact(work, readonly=readonly)
             except _FAILURES as exc:
                 if attempt == _ATTEMPTS or not isinstance(exc, _WORTH_ANOTHER_TRY):
                     raise self._translated(exc) from exc

@@ -69,6 +69,22 @@ def kept_history(kept: Path, calls: int, *, lines: int = LINES) -> Path:
     return folder / "data"
 
 
+def copy_history(data: Path, to: Path) -> None:
+    """Copy a data folder with the owners of its files: PostgreSQL runs as nobody under root.
+
+    What is kept is never written to: every run has a copy of its own.
+    """
+    shutil.copytree(data, to, ignore=_not_ours)
+    for copied in [to, *to.rglob("*")]:
+        owner = (data / copied.relative_to(to)).lstat()
+        os.chown(copied, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def _not_ours(folder: str, names: list[str]) -> list[str]:
+    """Leave out what only a running stack has, and what a copy is not read for."""
+    return [name for name in names if name in ("run", "logs", "models")]
+
+
 def write_calls(
     file: Path, calls: int, settings: Settings, *, lines: int = LINES, vectors: bool = True
 ) -> None:

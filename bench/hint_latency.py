@@ -8,8 +8,6 @@ load, the service and its stores share this machine.
 
 import argparse
 import asyncio
-import os
-import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -29,7 +27,7 @@ from agent_sidecar.simulator.subscriber import HintSubscriber
 from bench import _cpu
 from bench._faults import Fault, FaultyStack, faulty_stack
 from bench._feed import FrameFeed
-from bench._history import kept_history
+from bench._history import copy_history, kept_history
 from bench._report import (
     KEPT,
     Document,
@@ -198,7 +196,7 @@ async def _measure(folder: Path, given: argparse.Namespace, *, seed: int) -> Doc
     settings = read_settings(data_dir=folder / "data")
     stores = folder / ("data" if given.fault is None else "stores")
     if given.data is not None:
-        await asyncio.to_thread(_copy, given.data, stores)
+        await asyncio.to_thread(copy_history, given.data, stores)
     async with AsyncExitStack() as exits:
         faulty: FaultyStack | None = None
         if given.fault is not None:
@@ -283,19 +281,6 @@ def during(finals: Sequence[Final], trouble: Trouble) -> Document:
         "fault_late": sum(hint > DEADLINE_S for hint in hints),
         "recovery_s": None if recovered_at is None else round(recovered_at - trouble.end, 2),
     }
-
-
-def _copy(data: Path, to: Path) -> None:
-    """Copy a data folder with the owners of its files: PostgreSQL runs as nobody under root."""
-    shutil.copytree(data, to, ignore=_not_ours)
-    for copied in [to, *to.rglob("*")]:
-        owner = (data / copied.relative_to(to)).lstat()
-        os.chown(copied, owner.st_uid, owner.st_gid, follow_symlinks=False)
-
-
-def _not_ours(folder: str, names: list[str]) -> list[str]:
-    """Leave out what only a running stack has, and what a copy is not read for."""
-    return [name for name in names if name in ("run", "logs", "models")]
 
 
 def summary(finals: Sequence[Final], before: Reading, after: Reading, frames: Report) -> Document:

@@ -14,6 +14,7 @@ from agent_sidecar.adapters.model_prepare import ensure_model
 from agent_sidecar.adapters.onnx_embedder import OnnxEmbedder, read_card
 from agent_sidecar.adapters.weights_file import weights_in_use
 from agent_sidecar.adapters.yaml_playbook import read_playbook
+from agent_sidecar.clock import SystemClock
 from agent_sidecar.commands.borrowed import Borrowed, borrowed_stores
 from agent_sidecar.commands.running import find_running
 from agent_sidecar.commands.terminal import out_json, paper
@@ -152,13 +153,15 @@ async def _stores(borrowed: Borrowed) -> AsyncIterator[Finding]:
     backlog = await borrowed.journal.backlog()
     waiting = {s: n["pending"] for s, n in backlog.items() if n["pending"]}
     parked = {s: n["parked"] for s, n in backlog.items() if n["parked"]}
+    oldest = min((await borrowed.journal.waiting_since()).values(), default=None)
+    for_s = 0.0 if oldest is None else (SystemClock().now() - oldest).total_seconds()
     yield Finding(
         part="deliveries",
         ok=not parked,
         is_advice=True,
         text=f"parked: {parked}: the store refused them, the log says why"
         if parked
-        else f"waiting: {waiting}: they follow while `serve` runs"
+        else f"waiting: {waiting}, the oldest for {for_s:.0f} s: they follow while `serve` runs"
         if waiting
         else "none waiting",
     )

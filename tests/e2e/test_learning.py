@@ -48,6 +48,22 @@ async def test_a_hint_that_was_used_counts_and_a_corrected_end_leaves_exact_coun
     [credit] = [c for c in view["credits"] if c["strategy"] == hint["strategy"]]
     assert (credit["hinted"], credit["lifted"], credit["objection"]) == (True, True, "scheme")
 
+    told = await api.get("/v1/insights?objection=scheme")
+    assert told["degraded"] == []
+    assert told["success"]["everybody"]["calls"] >= 1
+    [objection] = told["relationships"]["objections"]
+    assert objection["type"] == "scheme"
+    assert hint["strategy"] in {
+        answer["strategy"] for answer in told["relationships"]["strategies"]
+    }
+    assert told["synthesis"]
+    rows = {row["store"]: row for row in (await api.get("/v1/stores"))["stores"]}
+    assert set(rows) == {"conversations", "postgres", "neo4j", "chroma"}
+    for row in rows.values():
+        assert row["answering"]
+        assert 0 < row["responses"]["avg_ms"] <= row["responses"]["p99_ms"]
+        assert row["responses"]["questions"] >= 1
+
     ended = {"tried": before["tried"] + 1, "lifted": before["lifted"] + 1, "won": before["won"]}
     assert await _counts(api, hint["strategy"]) == ended
     corrected = (

@@ -38,7 +38,15 @@ async def test_calls_go_on_without_their_stores_which_are_told_when_they_are_bac
     async with Api(sidecar.start(**NOWHERE, DRAIN_S="1")) as api:
         first = await play(api, "+12025550161")
         assert (await api.call(first))["stores"] == dict.fromkeys(STORES, "pending")
-        assert [row["answering"] for row in (await api.get("/v1/stores"))["stores"]] == [False] * 4
+        told = await api.get("/v1/stores")
+        assert [row["answering"] for row in told["stores"]] == [False] * 4
+        assert not told["live_state"]["answering"]
+        assert [row["deliveries"]["pending"] for row in told["stores"]] == [1] * 4
+        assert all(row["deliveries"]["oldest_pending_s"] > 0 for row in told["stores"])
+        insights = await api.get("/v1/insights?experience_level=beginner&phone=%2B12025550161")
+        assert insights["degraded"] == sorted(STORES)
+        assert insights["profile"]["fields"] == {"experience_level": "beginner"}
+        assert insights["latency_ms"] < 500
         assert not await api.is_clean()
     assert await asyncio.to_thread(sidecar.stop) == 0
 
@@ -56,6 +64,7 @@ async def test_calls_go_on_without_their_stores_which_are_told_when_they_are_bac
     assert not findings["store chroma"]["ok"]
     assert findings["store neo4j"]["ok"]
     assert "chroma" in findings["deliveries"]["text"]
+    assert "the oldest for" in findings["deliveries"]["text"]
     assert await asyncio.to_thread(sidecar.stop) == 0
 
     async with Api(sidecar.start()) as api:

@@ -15,12 +15,25 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from agent_sidecar.adapters.phones import e164
 from agent_sidecar.adapters.telnyx_wire import decode_frame
 from agent_sidecar.adapters.yaml_playbook import read_playbook
 from agent_sidecar.domain.media import MediaFrame, StreamStart, StreamStop
 from agent_sidecar.domain.types import LegId
 from agent_sidecar.simulator.signing import WebhookSigner
-from bench import _cpu, _faults, _peer, _report, _service, frame_path, hint_latency, journal
+from bench import (
+    _cpu,
+    _dressed,
+    _faults,
+    _history,
+    _peer,
+    _report,
+    _service,
+    frame_path,
+    hint_latency,
+    journal,
+    lookups,
+)
 from bench._streams import SPOKEN, PacedStream, Pacer, Report, new_leg, sample_audio, spoken
 from bench._talk import LINES, Account, Final, script
 
@@ -110,7 +123,7 @@ class TestReport:
 
 
 class TestArguments:
-    @pytest.mark.parametrize("bench", [hint_latency, frame_path, journal])
+    @pytest.mark.parametrize("bench", [hint_latency, frame_path, journal, lookups])
     def test_every_bench_is_quick_and_speaks_json_on_request(self, bench: object) -> None:
         given = bench.arguments(["--quick", "--json"])  # type: ignore[attr-defined]
         assert given.quick
@@ -226,6 +239,33 @@ class TestHintLatency:
         assert all(len(set(lines)) == LINES for lines in talks)
         said = [line for lines in talks for line in lines]
         assert len(set(said)) > 0.9 * len(said)
+
+
+class TestLookups:
+    def test_the_numbers_of_leads_are_such_as_a_network_has(self) -> None:
+        numbers = {_dressed.phone(number) for number in (0, 1, 99_999)}
+        assert {e164(number) for number in numbers} == numbers
+
+    def test_a_profile_is_given_by_fields_by_a_number_or_not_at_all(self) -> None:
+        chance = random.Random(1)  # noqa: S311
+        queries = [lookups._profile(chance, number, 10) for number in range(6)]
+        assert [sorted(query.keys() - {"text"}) for query in queries[:3]] == [
+            ["current_income_range", "experience_level"],
+            ["phone"],
+            [],
+        ]
+        assert ["text" in query for query in queries] == [False, True] * 3
+
+    def test_a_copy_of_a_history_leaves_the_kept_one_alone(self, tmp_path: Path) -> None:
+        kept = tmp_path / "kept"
+        for name in ("journal.sqlite3", "run/service.json", "postgres/base/1"):
+            (kept / name).parent.mkdir(parents=True, exist_ok=True)
+            (kept / name).write_text("kept")
+        _history.copy_history(kept, tmp_path / "copy")
+        (tmp_path / "copy" / "journal.sqlite3").write_text("changed")
+        assert (kept / "journal.sqlite3").read_text() == "kept"
+        assert (tmp_path / "copy" / "postgres/base/1").read_text() == "kept"
+        assert not (tmp_path / "copy" / "run").exists()
 
 
 class TestFramePath:

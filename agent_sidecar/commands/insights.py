@@ -18,6 +18,9 @@ from agent_sidecar.simulator.front_door import FrontDoor
 
 Told = dict[str, Any]
 
+# a service that has just started is late with its first answers; a person can wait a little
+_TRIES, _PAUSE_S = 5, 0.4
+
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Ask the running service, or one started for it."""
@@ -59,7 +62,13 @@ def _query(given: argparse.Namespace) -> Mapping[str, str]:
 async def _ask(settings: Settings, query: Mapping[str, str]) -> Told:
     token = settings.api_token.get_secret_value() if settings.api_token else None
     async with service_for(settings, {}) as url, FrontDoor(url, token) as door:
-        return await door.insights(query)
+        told = await door.insights(query)
+        for _ in range(_TRIES - 1):
+            if not told["degraded"]:
+                break
+            await asyncio.sleep(_PAUSE_S)
+            told = await door.insights(query)
+        return told
 
 
 def _tables(told: Told) -> Iterable[tuple[str, Table]]:

@@ -305,7 +305,7 @@ def relationships(profile: Profile, answer: GraphAnswer) -> Relationships:
 def closest_moments(
     moments: Iterable[Moment], met: Sequence[ObjectionType] | None
 ) -> tuple[Moment, ...]:
-    """Return the closest, each call's own once; `met`: what such leads object, commonest first.
+    """Return the closest, the same words once; `met`: what such leads object, commonest first.
 
     None: the graph did not say, so closeness alone decides.
     """
@@ -315,9 +315,9 @@ def closest_moments(
         place = order.get(moment.like, len(order)) if moment.like is not None else -1
         return place, -moment.closeness, moment.call_id
 
-    best: dict[tuple[CallId, str], Moment] = {}
+    best: dict[str, Moment] = {}
     for moment in sorted(moments, key=rank):
-        best.setdefault((moment.call_id, moment.text), moment)
+        best.setdefault(moment.text, moment)
     return tuple(best.values())[:MOMENTS]
 
 

@@ -1,9 +1,11 @@
 """What all four stores know together about a kind of lead, under one deadline.
 
 The stored lead and the vector of the words come first, at once; then every store is asked at once.
-A store that is out or late is named in `degraded`, and nobody waits for it: what was asked of it is
-cancelled and dies in the process's own task group, on its own time. As long as it does it counts,
-so that questions do not pile up in a store that swallows them.
+A store that is out or late is named in `degraded`, and nobody waits for it. What was asked of it
+goes on in the process's own task group for `GIVE_UP_S`: a store that was idle reads its indexes
+from the disk for the first question, and would never have them if that one were taken back in the
+middle. As long as a question lives it counts, so that they do not pile up in a store that swallows
+them.
 """
 
 import asyncio
@@ -41,6 +43,8 @@ log = structlog.get_logger()
 DEADLINE_S = 0.4
 # of it the lead and the words may take so much before the stores are asked without them
 FIRST_S = 0.15
+# what one store may take, though nobody waits for it any more
+GIVE_UP_S = 3.0
 # questions to one store that have not ended; more are not asked
 AT_ONCE = 8
 
@@ -186,13 +190,14 @@ class InsightDesk:
         try:
             if running:
                 await asyncio.wait(running.values(), timeout=max(0.0, until - _now_s()))
-        finally:
-            answers = {}
-            for name, task in running.items():
-                if not task.done():
-                    task.cancel("insights deadline")
-                elif not task.cancelled() and (answer := task.result()) is not None:
-                    answers[name] = answer[0]
+        except asyncio.CancelledError:
+            for task in running.values():
+                task.cancel("who asked has left")
+            raise
+        answers = {}
+        for name, task in running.items():
+            if task.done() and not task.cancelled() and (answer := task.result()) is not None:
+                answers[name] = answer[0]
         return answers, asked.keys() - answers.keys()
 
     def _begin(
@@ -221,9 +226,10 @@ class InsightDesk:
 async def _answer(name: str, ask: Callable[[], Awaitable[object]]) -> tuple[object] | None:
     """Return the answer in a tuple; None: it failed, which must not cancel the group."""
     try:
-        return (await ask(),)
-    except (StoreUnavailable, EmbeddingFailed) as exc:
-        log.warning("insights_lacked", source=name, error=str(exc))
+        async with asyncio.timeout(GIVE_UP_S):
+            return (await ask(),)
+    except (StoreUnavailable, EmbeddingFailed, TimeoutError) as exc:
+        log.warning("insights_lacked", source=name, error=str(exc) or "no answer in time")
     except Exception:  # one source's bug must not cost the others' answers
         log.exception("insights_broke", source=name, what_to_do="report this")
     return None

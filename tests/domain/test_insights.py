@@ -194,18 +194,22 @@ class TestMoments:
             call_id=CallId(call), text=text, outcome="follow_up", closeness=closeness, like=like
         )
 
-    def test_the_closest_come_first_and_each_once(self):
-        drawn = [self.moment("a", 0.3), self.moment("b", 0.9), self.moment("a", 0.5)]
+    def test_the_closest_come_first_and_the_same_words_once(self):
+        drawn = [
+            self.moment("a", 0.3),
+            self.moment("b", 0.9, text="why not?"),
+            self.moment("c", 0.5),
+        ]
         found = closest_moments(drawn, None)
-        assert [(m.call_id, m.closeness) for m in found] == [("b", 0.9), ("a", 0.5)]
+        assert [(m.call_id, m.closeness) for m in found] == [("b", 0.9), ("c", 0.5)]
 
     def test_what_such_leads_object_most_comes_before_what_is_closer(self):
-        drawn = [self.moment("a", 0.9, MONEY), self.moment("b", 0.4, TRUST)]
+        drawn = [self.moment("a", 0.9, MONEY), self.moment("b", 0.4, TRUST, text="real?")]
         assert [m.call_id for m in closest_moments(drawn, [TRUST])] == ["b", "a"]
         assert [m.call_id for m in closest_moments(drawn, [])] == ["a", "b"]
 
     def test_there_are_no_more_than_a_person_reads(self):
-        drawn = [self.moment(f"c{n}", n / 100) for n in range(3 * MOMENTS)]
+        drawn = [self.moment(f"c{n}", n / 100, text=f"{n}") for n in range(3 * MOMENTS)]
         assert len(closest_moments(drawn, None)) == MOMENTS
 
 

@@ -1,7 +1,7 @@
 """What all stores know together, in time whatever one of them does; on virtual time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,13 @@ from agent_sidecar.domain.insights import (
 from agent_sidecar.domain.language import texts_to_embed
 from agent_sidecar.domain.types import CallId, Lead, ObjectionType, Vector
 from agent_sidecar.errors import EmbeddingFailed, SidecarError, StoreUnavailable
-from agent_sidecar.learning.insights import AT_ONCE, DEADLINE_S, InsightDesk, InsightParts
+from agent_sidecar.learning.insights import (
+    AT_ONCE,
+    DEADLINE_S,
+    GIVE_UP_S,
+    InsightDesk,
+    InsightParts,
+)
 from tests.domain.playbooks import MONEY, STARTED_AT, STORY, TRUST, a_playbook, like
 from tests.fakes import Adversity, FakeEmbedder, FakeLeads
 
@@ -35,10 +41,12 @@ class FakeReads(Adversity):
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[tuple[Any, ...]] = []
+        self.once_answered: Callable[[], None] = lambda: None
 
     async def _told(self, *asked: Any) -> None:
         self.asked.append(asked)
         await self.strike()
+        self.once_answered()
 
     async def success(self, profile: Profile) -> Sequence[CallGroup]:
         await self._told(profile)
@@ -225,6 +233,27 @@ async def test_questions_do_not_pile_up_in_a_store_that_swallows_them(desk: Desk
         found, _ = await desk.ask()
         assert found.degraded == ("neo4j",)
     assert len(swallowing.asked) == AT_ONCE
+
+
+async def test_a_late_store_may_finish_so_that_the_next_question_finds_it_ready(desk: Desk):
+    # it reads its indexes once, for two seconds, unless it is interrupted
+    cold = desk.reads["chroma"]
+    cold.answers_after_s = 2.0
+    cold.once_answered = lambda: setattr(cold, "answers_after_s", 0.01)
+    found, _ = await desk.ask()
+    assert found.degraded == ("chroma",)
+    await asyncio.sleep(2.0)
+    found, took_s = await desk.ask()
+    assert found.degraded == ()
+    assert took_s == pytest.approx(0.01)
+
+
+async def test_a_store_that_never_answers_is_given_up_for_good(desk: Desk):
+    desk.reads["neo4j"].answers_after_s = 3600.0
+    await desk.ask()
+    await asyncio.sleep(GIVE_UP_S)
+    names = {task.get_name() for task in asyncio.all_tasks()}
+    assert "insights:neo4j" not in names
 
 
 async def test_whoever_asked_may_leave_and_nobody_is_asked_on(desk: Desk):

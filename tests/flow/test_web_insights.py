@@ -87,6 +87,7 @@ async def told(house: House, folder: Path, *words: str) -> int:
 async def test_the_command_asks_and_prints_it_for_people(
     house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
+    house.insights.lacks = []
     words = ("--experience", "beginner", "--field", "motivation=high", "--phone", "+13125550142")
     assert await told(house, tmp_path, *words, "--phase", "3") == 0
     [asked] = house.insights.asked
@@ -96,15 +97,26 @@ async def test_the_command_asks_and_prints_it_for_people(
     assert "- 12 of 20 qualified." in printed.out
     assert "12 of 20 (60 %)" in printed.out
     assert "when can I start" in printed.out
-    assert "neo4j" in printed.err
+    assert "not heard" not in printed.err
 
 
-async def test_the_command_prints_one_object_for_programs(
+async def test_the_command_asks_again_while_a_store_is_late(
     house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
+    house.insights.lacks = [("neo4j", "chroma"), ("chroma",)]
     assert await told(house, tmp_path, "--json") == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert found["degraded"] == ["neo4j"]
+    assert (found["degraded"], len(house.insights.asked)) == ([], 3)
+
+
+async def test_what_stays_out_is_named(
+    house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    house.insights.lacks = [("neo4j",)] * 99
+    assert await told(house, tmp_path) == 0
+    printed = capsys.readouterr()
+    assert "neo4j" in printed.err
+    assert "12 of 20 qualified" in printed.out
 
 
 async def test_a_field_without_a_value_is_refused(house: House, tmp_path: Path):

@@ -217,9 +217,12 @@ class MadeUpDesk:
 class MadeUpInsights:
     def __init__(self) -> None:
         self.asked: list[InsightRequest] = []
+        # what the next answers lack, one after the other; later ones lack nothing
+        self.lacks: list[tuple[str, ...]] = [("neo4j",)]
 
     async def ask(self, request: InsightRequest) -> Insights:
         self.asked.append(request)
+        degraded = self.lacks.pop(0) if self.lacks else ()
         profile = profile_of(request, None, a_playbook())
         groups = [
             CallGroup(
@@ -251,7 +254,7 @@ class MadeUpInsights:
                 ),
             ),
             synthesis=("12 of 20 qualified.",),
-            degraded=("neo4j",),
+            degraded=degraded,
             latency_ms=12.5,
         )
 

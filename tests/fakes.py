@@ -39,6 +39,7 @@ from agent_sidecar.ports import (
     DialedLeg,
     MessageType,
     OpenCall,
+    RebuildStep,
     ReceivedWebhook,
 )
 
@@ -109,6 +110,7 @@ class _Disk:
     events: list[tuple[CallId, CallEvent]] = field(default_factory=list)
     records: dict[CallId, tuple[CallRecord, int, datetime]] = field(default_factory=dict)
     deliveries: dict[tuple[CallId, StoreName], _Row] = field(default_factory=dict)
+    rebuilds: dict[StoreName, RebuildStep] = field(default_factory=dict)
 
 
 class FakeJournal:
@@ -210,6 +212,41 @@ class FakeJournal:
 
     async def park(self, delivery: Delivery, *, error: str) -> None:
         await self._settle(delivery, state="parked", last_error=error)
+
+    def prune(self, call_id: CallId) -> None:
+        """Forget a delivered record."""
+        del self._disk.records[call_id]
+        for store in STORES:
+            del self._disk.deliveries[call_id, store]
+
+    async def redeliver(self, records: Sequence[CallRecord], stores: Collection[StoreName]) -> None:
+        now = self._clock.now()
+
+        def write() -> None:
+            for record in records:
+                if record.call_id not in self._disk.records:
+                    self._disk.records[record.call_id] = (record, 1, now)
+                    for store in STORES:
+                        row = _Row(1, "delivered", None, delivered_at=now)
+                        self._disk.deliveries[record.call_id, store] = row
+                _, version, _ = self._disk.records[record.call_id]
+                for store in stores:
+                    self._disk.deliveries[record.call_id, store] = _Row(version, "pending", now)
+
+        await self._write(write)
+
+    async def put_rebuild(self, store: StoreName, step: RebuildStep | None) -> None:
+        def write() -> None:
+            if step is None:
+                self._disk.rebuilds.pop(store, None)
+            else:
+                self._disk.rebuilds[store] = step
+
+        await self._write(write)
+
+    async def rebuilds(self) -> Mapping[StoreName, RebuildStep]:
+        self._check_read()
+        return dict(self._disk.rebuilds)
 
     async def record(self, call_id: CallId) -> CommittedRecord | None:
         self._check_read()

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+import msgspec
+
 from agent_sidecar.adapters import neo4j_statements as cypher
 from agent_sidecar.adapters.bolt import Row, Run
 from agent_sidecar.domain.tally import (
@@ -114,6 +116,28 @@ def read_answers(properties: Row) -> Answers:
     )
 
 
+def read_contribution(call: Row) -> Contribution:
+    """Read what a call's node says that it has added: `contribution` and `at`."""
+    text, at = call.get("contribution"), call.get("at")
+    if not isinstance(text, str):
+        return Contribution()
+    counts = msgspec.json.decode(text, type=tuple[Count, ...])
+    return Contribution(counts=counts, at_days=at if isinstance(at, float) else None)
+
+
+def answer_properties(answers: Answers) -> Mapping[str, object]:
+    """Return what an edge `ANSWERED_BY` keeps."""
+    return {
+        "tried": answers.tried,
+        "lifted": answers.lifted,
+        "sunk": answers.sunk,
+        "won": answers.won,
+        "hinted": answers.hinted,
+        "at": answers.at_days,
+        "sums": list(answers.sums),
+    }
+
+
 def _others(contributions: Iterable[Contribution]) -> Iterator[Count]:
     """Yield what is counted elsewhere than on `ANSWERED_BY`."""
     for contribution in contributions:
@@ -145,7 +169,7 @@ async def _answer(run: Run, changes: Iterable[Change]) -> None:
                     "scope": scope(context, kind),
                     "kind": kind,
                     "strategy": strategy,
-                    "properties": _properties(answers),
+                    "properties": answer_properties(answers),
                 }
             )
         await run(cypher.ANSWERED[place], rows=rows)
@@ -165,18 +189,6 @@ async def _kept(
     return {
         (str(row["scope"]), str(row["strategy"])): read_answers(cast(Row, row["properties"]))
         for row in found
-    }
-
-
-def _properties(answers: Answers) -> Mapping[str, object]:
-    return {
-        "tried": answers.tried,
-        "lifted": answers.lifted,
-        "sunk": answers.sunk,
-        "won": answers.won,
-        "hinted": answers.hinted,
-        "at": answers.at_days,
-        "sums": list(answers.sums),
     }
 
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from importlib import resources
-from typing import LiteralString, TypeAlias, cast
+from typing import LiteralString, cast
 
 import msgspec
 
@@ -21,7 +21,7 @@ from agent_sidecar.adapters.neo4j_counts import (
     Change,
     Contribution,
     counted_nodes,
-    read_answers,
+    read_contribution,
     write_counts,
 )
 from agent_sidecar.domain.audit import property_differences
@@ -35,15 +35,12 @@ from agent_sidecar.domain.facts import (
     seen_later,
 )
 from agent_sidecar.domain.record import CallRecord
-from agent_sidecar.domain.tally import Count, scope
 from agent_sidecar.domain.types import CallId, StoreName
 from agent_sidecar.errors import StoreUnavailable
 
 _SCHEMA = resources.files("agent_sidecar.adapters") / "schema" / "graph"
 # calls taken out in one transaction, and nodes removed in one by `clear`
 _STEP, _CLEARED = 50, 200
-# (scope, strategy) -> tried, lifted, sunk, won, hinted
-_Evidence: TypeAlias = Mapping[tuple[str, str], tuple[int, ...]]
 
 
 class Neo4jGraph:
@@ -127,7 +124,6 @@ class Neo4jGraph:
         edges: dict[str, list[Row]] = defaultdict(list)
         for row in await read(cypher.READ_EDGES, ids=ids):
             edges[str(row["id"])].append(row)
-        answered = await self._answered(all_facts)
         found: dict[CallId, Sequence[str]] = {}
         for facts in all_facts:
             call = calls.get(facts.call_id)
@@ -138,22 +134,10 @@ class Neo4jGraph:
                 *property_differences(_call_properties(facts), call),
                 *_lead_differences(facts, leads.get(facts.lead_id)),
                 *_edge_differences(facts.edges, edges[facts.call_id]),
-                *_count_differences(facts.contribution, answered),
             ]
             if sentences:
                 found[facts.call_id] = sentences
         return found
-
-    async def _answered(self, all_facts: Iterable[GraphFacts]) -> _Evidence:
-        """Read the evidence that these records have a share in, and that of everybody."""
-        keys = {c.key for f in all_facts for c in f.contribution if c.counter == "answered"}
-        scopes = sorted({scope(context, kind) for context, kind, _ in keys if kind})
-        answered: dict[tuple[str, str], tuple[int, ...]] = {}
-        for row in await self._bolt.read(cypher.READ_ANSWERED, scopes=scopes):
-            kept = read_answers(_properties(row["properties"]))
-            amounts = (kept.tried, kept.lifted, kept.sunk, kept.won, kept.hinted)
-            answered[str(row["scope"]), str(row["strategy"])] = amounts
-        return answered
 
     async def _schema_names(self) -> set[str]:
         return {
@@ -196,7 +180,7 @@ async def _replace(run: Run, calls: Sequence[GraphFacts]) -> None:
         run,
         [
             Change(
-                former=_read_contribution(former.get(facts.call_id, {})),
+                former=read_contribution(former.get(facts.call_id, {})),
                 now=Contribution(counts=facts.contribution, at_days=facts.at_days),
             )
             for facts in calls
@@ -213,7 +197,7 @@ async def _take_out(run: Run, call_ids: Sequence[CallId]) -> None:
     ids = [str(row["id"]) for row in former]
     beside = await run(cypher.BESIDE, ids=ids)
     await run(cypher.REMOVE_CALLS, ids=ids)
-    taken = [Change(former=_read_contribution(row), now=Contribution()) for row in former]
+    taken = [Change(former=read_contribution(row), now=Contribution()) for row in former]
     await write_counts(run, taken)
     touched = {label: set[object]() for label in cypher.ORPHANS}
     for row in beside:
@@ -329,31 +313,9 @@ def _edge_differences(edges: Iterable[Edge], stored: Iterable[Row]) -> Iterable[
             yield f"{key[0]} with {key[1]}: {sentence}"
 
 
-def _count_differences(contribution: Iterable[Count], stored: _Evidence) -> Iterable[str]:
-    """Evidence is a sum over calls: it can be no less than what this call alone has added."""
-    for count in contribution:
-        if count.counter != "answered":
-            continue
-        context, kind, strategy = count.key
-        found = stored.get((scope(context, kind), strategy), (0,) * len(count.amounts))
-        if any(have < share for have, share in zip(found, count.amounts, strict=True)):
-            yield (
-                f"ANSWERED_BY {strategy} of {scope(context, kind)} counts {found},"
-                f" less than this call's own {count.amounts}"
-            )
-
-
 def _call_properties(facts: GraphFacts) -> Mapping[str, object]:
     contribution = msgspec.json.encode(facts.contribution).decode()
     return {**facts.call, "contribution": contribution, "contribution_at": facts.at_days}
-
-
-def _read_contribution(former: Row) -> Contribution:
-    text, at = former.get("contribution"), former.get("at")
-    if not isinstance(text, str):
-        return Contribution()
-    counts = msgspec.json.decode(text, type=tuple[Count, ...])
-    return Contribution(counts=counts, at_days=at if isinstance(at, float) else None)
 
 
 def _properties(value: object) -> Row:

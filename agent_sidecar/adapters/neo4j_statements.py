@@ -185,14 +185,6 @@ READ_EDGES = """
 UNWIND $ids AS id MATCH (c:Call {id: id})-[r]-(n)
 RETURN id, type(r) AS type, properties(r) AS properties, coalesce(n.id, n.name, n.type) AS to
 """
-READ_ANSWERED = """
-MATCH (x:Phase)-[a:ANSWERED_BY]->(s:Strategy)
-RETURN 'phase:' + toString(x.number) AS scope, s.name AS strategy, properties(a) AS properties
-UNION ALL MATCH (x:Objection)-[a:ANSWERED_BY]->(s:Strategy)
-RETURN 'objection:' + x.type AS scope, s.name AS strategy, properties(a) AS properties
-UNION ALL MATCH (x:Kind)-[a:ANSWERED_BY]->(s:Strategy) WHERE x.scope IN $scopes
-RETURN x.scope AS scope, s.name AS strategy, properties(a) AS properties
-"""
 # one count per label and one of all edges: both servers know these without looking at each
 COUNTS = """
 MATCH (n:Lead) WITH count(n) AS n RETURN 'leads' AS kind, n
@@ -203,6 +195,33 @@ UNION ALL MATCH (n:Pattern) WITH count(n) AS n RETURN 'patterns' AS kind, n
 UNION ALL MATCH (n:Outcome) WITH count(n) AS n RETURN 'outcomes' AS kind, n
 UNION ALL MATCH (n:Kevin) WITH count(n) AS n RETURN 'closers' AS kind, n
 UNION ALL MATCH ()-[r]->() WITH count(r) AS n RETURN 'edges' AS kind, n
+"""
+REVISION = "MATCH (e:Evidence {name: 'all'}) RETURN e.revision AS n"
+CONTRIBUTIONS = """
+MATCH (c:Call) WHERE c.id > $after
+RETURN c.id AS id, c.contribution AS contribution, c.contribution_at AS at ORDER BY c.id LIMIT $most
+"""
+ALL_ANSWERED = """
+MATCH (x:Phase)-[a:ANSWERED_BY]->(s:Strategy)
+RETURN 'phase:' + toString(x.number) AS scope, '' AS kind, s.name AS strategy,
+       properties(a) AS properties
+UNION ALL MATCH (x:Objection)-[a:ANSWERED_BY]->(s:Strategy)
+RETURN 'objection:' + x.type AS scope, '' AS kind, s.name AS strategy, properties(a) AS properties
+UNION ALL MATCH (x:Kind)-[a:ANSWERED_BY]->(s:Strategy)
+RETURN x.scope AS scope, x.kind AS kind, s.name AS strategy, properties(a) AS properties
+"""
+COUNTED_NODES = """
+MATCH (x:Strategy) RETURN 'strategy' AS counter, x.name AS key, properties(x) AS properties
+UNION ALL
+MATCH (x:Objection) RETURN 'objection' AS counter, x.type AS key, properties(x) AS properties
+UNION ALL
+MATCH (x:Pattern) RETURN 'pattern' AS counter, x.id AS key, properties(x) AS properties
+"""
+READ_TOTALS = """
+MATCH (e:Evidence {name: 'all'}) RETURN e.calls AS calls, e.transferred AS transferred
+"""
+SET_TOTALS = """
+MATCH (e:Evidence {name: 'all'}) SET e.calls = $calls, e.transferred = $transferred
 """
 SCHEMA_NAMES: Mapping[str, LiteralString] = {
     "constraint": "SHOW CONSTRAINTS YIELD name RETURN name",

@@ -6,7 +6,7 @@ writes (`sqlite_writer`), one reads, so that a long walk over all records never 
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -15,6 +15,7 @@ from typing import IO, Self, TypeVar, cast
 
 import structlog
 
+from agent_sidecar.adapters import sqlite_again as again
 from agent_sidecar.adapters import sqlite_rows as rows
 from agent_sidecar.adapters.sqlite_codec import encode_event, encode_record
 from agent_sidecar.adapters.sqlite_file import (
@@ -33,6 +34,7 @@ from agent_sidecar.ports import (
     CommittedRecord,
     Delivery,
     OpenCall,
+    RebuildStep,
     ReceivedWebhook,
 )
 
@@ -151,10 +153,7 @@ class SqliteJournal:
     # --- records and deliveries ---
 
     async def commit(self, record: CallRecord) -> int:
-        try:
-            raw = encode_record(record)
-        except ValueError as exc:
-            raise self._unwritable(f"the record of {record.call_id}", exc) from exc
+        raw = self._raw(record)
         row = (record.call_id, record.source, record.external_id, self._now_us(), raw)
         version = await self._write(lambda connection: rows.put_record(connection, row))
         return cast(int, version)
@@ -186,6 +185,17 @@ class SqliteJournal:
 
     async def park(self, delivery: Delivery, *, error: str) -> None:
         await self._write(_statement(rows.PARK, (error, *_key(delivery))))
+
+    async def redeliver(self, records: Sequence[CallRecord], stores: Collection[StoreName]) -> None:
+        now_us = self._now_us()
+        given = [(r.call_id, r.source, r.external_id, now_us, self._raw(r)) for r in records]
+        await self._write(lambda connection: again.redeliver(connection, given, stores))
+
+    async def put_rebuild(self, store: StoreName, step: RebuildStep | None) -> None:
+        await self._write(lambda connection: again.put_rebuild(connection, store, step))
+
+    async def rebuilds(self) -> Mapping[StoreName, RebuildStep]:
+        return await self._read(again.rebuilds)
 
     # --- questions ---
 
@@ -245,6 +255,12 @@ class SqliteJournal:
 
     def _now_us(self) -> int:
         return rows.to_us(self._clock.now())
+
+    def _raw(self, record: CallRecord) -> bytes:
+        try:
+            return encode_record(record)
+        except ValueError as exc:
+            raise self._unwritable(f"the record of {record.call_id}", exc) from exc
 
     def _unwritable(self, what: str, exc: ValueError) -> JournalFailed:
         return JournalFailed(f"journal {self._path}: {what} cannot be written: {exc}")

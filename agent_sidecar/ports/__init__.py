@@ -14,6 +14,7 @@ from agent_sidecar.ports.journal import (
     DeliveryStatus,
     Journal,
     OpenCall,
+    RebuildStep,
     ReceivedWebhook,
 )
 from agent_sidecar.ports.listening import MessageType, Publisher
@@ -37,6 +38,7 @@ __all__ = [
     "OpenCall",
     "Projection",
     "Publisher",
+    "RebuildStep",
     "ReceivedWebhook",
     "Recordings",
     "Retriever",

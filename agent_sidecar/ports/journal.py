@@ -1,13 +1,16 @@
 """The first durable write of everything we acknowledge, and what it says of deliveries."""
 
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from agent_sidecar.domain.events import CallEvent
 from agent_sidecar.domain.record import CallRecord
 from agent_sidecar.domain.types import CallId, DeliveryState, LegId, StoreName
+
+# it is emptied and every call marked for it; it takes them
+RebuildStep = Literal["clearing", "filling"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +114,22 @@ class Journal(Protocol):
 
     async def park(self, delivery: Delivery, *, error: str) -> None:
         """Never try again by itself."""
+        ...
+
+    async def redeliver(self, records: Sequence[CallRecord], stores: Collection[StoreName]) -> None:
+        """Let these stores be told of these calls again, from now on.
+
+        What the journal holds of a call stands. One that it has forgotten comes back as given
+        here, and counts as delivered to every other store.
+        """
+        ...
+
+    async def put_rebuild(self, store: StoreName, step: RebuildStep | None) -> None:
+        """Keep how far making a store anew has come, for a restart; None: it has ended."""
+        ...
+
+    async def rebuilds(self) -> Mapping[StoreName, RebuildStep]:
+        """Return the stores that are being made anew."""
         ...
 
     async def record(self, call_id: CallId) -> CommittedRecord | None:

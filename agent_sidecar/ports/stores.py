@@ -78,6 +78,10 @@ class Conversations(Protocol):
         """Walk over calls started since then but those, oldest first; broken ones are left out."""
         ...
 
+    def call_ids(self, *, batch: int = 500) -> AsyncIterator[Sequence[CallId]]:
+        """Walk over the ids of all calls, broken ones too, each once, in any order."""
+        ...
+
     async def find(self, call_ids: Collection[CallId]) -> Sequence[CallRecord]:
         """Return those of these calls that are stored, in any order; broken ones are left out.
 

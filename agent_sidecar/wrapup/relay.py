@@ -14,7 +14,8 @@ before it claims the next, so the versions of a call keep their order.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
@@ -88,6 +89,10 @@ class Relay:
         for lane in self._lanes:
             lane.wake()
 
+    def paused(self, store: StoreName) -> AbstractAsyncContextManager[None]:
+        """Deliver nothing to this store meanwhile; what is under way has ended before it begins."""
+        return next(lane for lane in self._lanes if lane.store == store).paused()
+
     async def drain(self, deadline: float) -> bool:
         """Deliver what is due before `deadline` (loop time); True when nothing is pending.
 
@@ -127,6 +132,9 @@ class _Lane:
         self._parts = parts
         self._journal = parts.journal
         self._limits = parts.limits
+        # who has it may write to the store: the lane for a batch, or somebody who pauses it
+        self._turn = asyncio.Lock()
+        self._is_paused = False
         self._woken = asyncio.Event()
         # nothing is due, or the store is down
         self._resting = asyncio.Event()
@@ -142,9 +150,21 @@ class _Lane:
     def wake(self) -> None:
         self._woken.set()
 
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        async with self._turn:
+            self._is_paused = True
+            # nobody who drains waits for it
+            self._resting.set()
+            try:
+                yield
+            finally:
+                self._is_paused = False
+        self.wake()
+
     async def rest(self) -> None:
-        """Return when everything due was tried, at once when the store is down."""
-        if self._failures:
+        """Return when everything due was tried, at once when the store is down or paused."""
+        if self._failures or self._is_paused:
             return
         self._resting.clear()
         self._woken.set()
@@ -154,15 +174,21 @@ class _Lane:
         while True:
             try:
                 self._woken.clear()
-                limit = 1 if self._failures else self._together
-                deliveries = await self._journal.claim(self.store, limit=limit)
-                if not deliveries:
+                if not await self._deliver_batch():
                     await self._wait_for_work()
                     continue
-                await self._apply_all(deliveries)
             except Exception as exc:  # noqa: BLE001 - a lane outlives every batch
                 self._trouble = f"the relay failed: {exc!r}"
             await self._conclude()
+
+    async def _deliver_batch(self) -> bool:
+        """Try what is due; False when nothing is."""
+        async with self._turn:
+            limit = 1 if self._failures else self._together
+            deliveries = await self._journal.claim(self.store, limit=limit)
+            if deliveries:
+                await self._apply_all(deliveries)
+            return bool(deliveries)
 
     async def _wait_for_work(self) -> None:
         due_at = await self._journal.next_due_at(self.store)

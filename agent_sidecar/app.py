@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NoReturn
 
 import structlog
@@ -21,6 +22,7 @@ from agent_sidecar.adapters.backup_folder import half_restored
 from agent_sidecar.adapters.recording_files import RecordingFiles
 from agent_sidecar.adapters.telnyx_control import Account, TelnyxControl, Transcription
 from agent_sidecar.adapters.yaml_playbook import read_playbook
+from agent_sidecar.care import Care, open_care
 from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.record import Configuration
 from agent_sidecar.embedded import DataFolderLock, Stack, StackUrls
@@ -31,6 +33,7 @@ from agent_sidecar.live.attaching import Attacher
 from agent_sidecar.live.call_parts import CallParts, Prompting
 from agent_sidecar.live.guard import GuardParts, TransferGuard
 from agent_sidecar.live.hints import HintDesk
+from agent_sidecar.live.incomplete import UnlessIncomplete
 from agent_sidecar.live.messages import call_message
 from agent_sidecar.live.registry import Registry, RegistryParts
 from agent_sidecar.live.spare import SpareTime
@@ -119,8 +122,13 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             records=settings.record,
         )
         warm = WarmCopy(parts.reader)
+        care = open_care(parts, relay, tasks)
+        await care.resume()
         desk = HintDesk(
-            retrievers=(parts.stores.candidates, parts.stores.evidence),
+            retrievers=(
+                UnlessIncomplete(parts.stores.candidates, partial(care.is_rebuilt, "chroma")),
+                UnlessIncomplete(parts.stores.evidence, partial(care.is_rebuilt, "neo4j")),
+            ),
             warm=warm,
             reader=parts.reader,
             embedder=parts.embedder,
@@ -131,11 +139,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         recordings = _recordings(settings, exits)
         registry = _registry(parts, call_parts, relay, attacher, recordings, tasks)
         tasks.create_task(parts.lag.run(), name="lag")
-        tasks.create_task(alone(keep_warm(parts, warm)), name="warm")
-        tasks.create_task(alone(keep_proven(parts, warm)), name="proven")
-        tasks.create_task(alone(keep_ready(desk)), name="ready")
-        tasks.create_task(alone(index_playbook(parts)), name="playbook")
-        tasks.create_task(alone(load_closers(parts)), name="closers")
+        _keep_up(parts, warm, desk, care, tasks)
         tasks.create_task(relay.run(), name="relay")
         tasks.create_task(alone(parts.closers.run()), name="leases")
         vigil = Vigil(registry.live_calls, control, parts.clock, settings.quiet_call_s)
@@ -148,9 +152,21 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             tasks.create_task(guard.run(), name="guard")
         await registry.recordings.resume()
         address.port = await exits.enter_async_context(
-            open_front_door(parts, registry, desk, relay, call_parts.configuration, tasks)
+            open_front_door(parts, registry, desk, relay, care, call_parts.configuration, tasks)
         )
         yield Service(parts=parts, registry=registry, relay=relay, port=address.port)
+
+
+def _keep_up(
+    parts: Parts, warm: WarmCopy, desk: HintDesk, care: Care, tasks: asyncio.TaskGroup
+) -> None:
+    """Begin what goes on beside the calls."""
+    lacks_graph, lacks_vectors = (partial(care.is_rebuilt, s) for s in ("neo4j", "chroma"))
+    tasks.create_task(alone(keep_warm(parts, warm, lacks_graph)), name="warm")
+    tasks.create_task(alone(keep_proven(parts, warm, lacks_vectors)), name="proven")
+    tasks.create_task(alone(keep_ready(desk)), name="ready")
+    tasks.create_task(alone(index_playbook(parts)), name="playbook")
+    tasks.create_task(alone(load_closers(parts)), name="closers")
 
 
 class _Address:

@@ -16,6 +16,7 @@ from typing import NoReturn, get_args
 from agent_sidecar import __version__
 from agent_sidecar.commands.availability_arguments import add_availability
 from agent_sidecar.commands.backup_arguments import add_backup
+from agent_sidecar.commands.care_arguments import add_care
 from agent_sidecar.commands.insights_arguments import add_insights
 from agent_sidecar.commands.learn_arguments import add_learn
 from agent_sidecar.domain.transfer_result import Conversion
@@ -84,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     add_availability(commands, _command)
     add_insights(commands, _command)
     _add_transfer(commands)
-    _add_care(commands)
+    add_care(commands, _command)
     add_backup(commands, _command)
     _add_files(commands)
     return parser
@@ -218,16 +219,6 @@ def _add_transfer(commands: "_Commands[argparse.ArgumentParser]") -> None:
     result.add_argument("--result", choices=get_args(Conversion), help="what came of it")
     result.add_argument("--notes", help="in the closer's words")
     result.add_argument("--json", action="store_true", help="one JSON object on stdout")
-
-
-def _add_care(commands: "_Commands[argparse.ArgumentParser]") -> None:
-    for name, about in (
-        ("doctor", "Check that every part is there and answers; say what to do if not."),
-        ("migrate", "Bring every store's schema to the newest version; safe to repeat."),
-        ("verify", "Compare every journalled record with every store; exit 1 if any differs."),
-    ):
-        parser = _command(commands, name, about, name)
-        parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
 def _add_files(commands: "_Commands[argparse.ArgumentParser]") -> None:

@@ -8,6 +8,7 @@ from functools import partial
 
 from agent_sidecar.adapters.telnyx_signature import SignatureCheck
 from agent_sidecar.adapters.telnyx_wire import decode_frame, decode_webhook
+from agent_sidecar.care import Care
 from agent_sidecar.domain.record import Configuration
 from agent_sidecar.domain.recorded import RecordedCall
 from agent_sidecar.errors import PortInUse
@@ -45,6 +46,7 @@ async def open_front_door(
     registry: Registry,
     desk: HintDesk,
     relay: Relay,
+    care: Care,
     configuration: Configuration,
     orphans: asyncio.TaskGroup,
 ) -> AsyncIterator[int]:
@@ -67,7 +69,7 @@ async def open_front_door(
             insights=_insight_desk(parts, orphans),
             lead_fields=parts.playbook.lead_kind,
             stores=status.stores,
-            verify=status.verify,
+            care=care,
             take_in=partial(_take_in, parts, worker, relay),
             metrics=parts.metrics,
             ready=status.ready,

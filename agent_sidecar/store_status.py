@@ -8,7 +8,6 @@ from agent_sidecar.errors import SidecarError
 from agent_sidecar.live.admission import REFUSED_AT
 from agent_sidecar.parts import Parts
 from agent_sidecar.ports import Projection
-from agent_sidecar.wrapup.verify import verify
 
 # what a store may take to answer, its counts included
 ANSWER_S = 2.0
@@ -60,11 +59,6 @@ class StoreStatus:
             )
         live = {**answers["redis"], "responses": parts.stores.times["redis"].summary()}
         return {"stores": rows, "live_state": {"store": "redis", "engine": "Redis", **live}}
-
-    async def verify(self) -> Mapping[str, object]:
-        """Compare every record with every store."""
-        report = await verify(self._parts.journal, self._parts.stores.projections)
-        return {"clean": report.clean, "summary": report.summary(), **report.to_json()}
 
 
 async def ask_all(

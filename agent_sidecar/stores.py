@@ -16,6 +16,7 @@ from agent_sidecar.adapters.chroma_index import ChromaIndex
 from agent_sidecar.adapters.chroma_insights import ChromaInsights
 from agent_sidecar.adapters.chroma_reads import ChromaReads
 from agent_sidecar.adapters.mongo_conversations import MongoConversations
+from agent_sidecar.adapters.neo4j_audit import Neo4jAudit
 from agent_sidecar.adapters.neo4j_evidence import Neo4jEvidence
 from agent_sidecar.adapters.neo4j_graph import Neo4jGraph
 from agent_sidecar.adapters.neo4j_insights import Neo4jInsights
@@ -29,9 +30,10 @@ from agent_sidecar.adapters.postgres_schedule import PostgresSchedule
 from agent_sidecar.adapters.redis_live import RedisLive
 from agent_sidecar.embedded import StackUrls
 from agent_sidecar.errors import SettingsInvalid, StoreUnavailable
-from agent_sidecar.ports import Conversations, Projection
+from agent_sidecar.ports import Conversations, Journal, Projection
 from agent_sidecar.settings import Settings
 from agent_sidecar.telemetry import ResponseTimes
+from agent_sidecar.wrapup.verify import Audited
 
 log = structlog.get_logger()
 
@@ -61,11 +63,23 @@ class Stores:
     schedule: PostgresSchedule
     live: RedisLive
     evidence: Neo4jEvidence
+    # of the graph
+    counts: Neo4jAudit
     candidates: ChromaCandidates
     index: ChromaIndex
     insights: InsightReads
     # by store, `redis` included
     times: Mapping[str, ResponseTimes]
+
+
+def audited(stores: Stores, journal: Journal) -> Audited:
+    """Return what `verify` looks at."""
+    return Audited(
+        journal=journal,
+        projections=stores.projections,
+        conversations=stores.conversations,
+        counts=stores.counts,
+    )
 
 
 def servers_needed(settings: Settings) -> frozenset[str]:
@@ -115,6 +129,7 @@ async def open_stores(
             schedule=PostgresSchedule(pool),
             live=live,
             evidence=Neo4jEvidence(bolt),
+            counts=Neo4jAudit(bolt),
             candidates=ChromaCandidates(reads),
             index=index,
             insights=InsightReads(

@@ -42,20 +42,29 @@ class KeptVectors(Protocol):
         ...
 
 
-async def keep_warm(parts: "Parts", warm: WarmCopy) -> None:
-    """Read the evidence into memory now and then, for the moments in which the graph is late."""
+async def keep_warm(
+    parts: "Parts", warm: WarmCopy, is_incomplete: Callable[[], bool] = lambda: False
+) -> None:
+    """Read the evidence into memory now and then, for the moments in which the graph is late.
+
+    While the graph is incomplete, what is remembered is better.
+    """
 
     async def read() -> None:
-        warm.remember(await parts.stores.evidence.everything(parts.clock.now()))
+        if not is_incomplete():
+            warm.remember(await parts.stores.evidence.everything(parts.clock.now()))
 
     await _again_and_again("evidence_not_read", read, every_s=REFRESH_S)
 
 
-async def keep_proven(parts: "Parts", warm: WarmCopy) -> None:
+async def keep_proven(
+    parts: "Parts", warm: WarmCopy, is_incomplete: Callable[[], bool] = lambda: False
+) -> None:
     """Read the newest answers that worked, for the moments in which the vectors are late."""
 
     async def read() -> None:
-        warm.remember_proven(await parts.stores.candidates.proven(most=PROVEN))
+        if not is_incomplete():
+            warm.remember_proven(await parts.stores.candidates.proven(most=PROVEN))
 
     await _again_and_again("proven_lines_not_read", read, every_s=PROVEN_REFRESH_S)
 

@@ -446,6 +446,8 @@ class FakeConversations(FakeProjection):
 
     def __init__(self, **adversity: object) -> None:
         super().__init__("conversations", **adversity)
+        # their documents are there, and cannot be read
+        self.broken: set[CallId] = set()
 
     async def records(
         self, *, since: datetime | None, without: Collection[CallId], batch: int = 100
@@ -461,7 +463,28 @@ class FakeConversations(FakeProjection):
 
     async def find(self, call_ids: Collection[CallId]) -> Sequence[CallRecord]:
         await self.strike()
-        return [self.held[call_id] for call_id in call_ids if call_id in self.held]
+        readable = self.held.keys() - self.broken
+        return [self.held[call_id] for call_id in call_ids if call_id in readable]
+
+
+class FakeCounts(Adversity):
+    """Sums over calls; `wrong` names those that are not right."""
+
+    def __init__(self, **adversity: object) -> None:
+        super().__init__(**adversity)  # type: ignore[arg-type]  # Adversity checks the names
+        self.wrong: tuple[str, ...] = ()
+        # calls come all the time
+        self.moves = False
+
+    async def differences(self) -> Sequence[str] | None:
+        await self.strike()
+        return None if self.moves else self.wrong
+
+    async def mend(self) -> Sequence[str] | None:
+        wrong = await self.differences()
+        if wrong is not None:
+            self.wrong = ()
+        return wrong
 
 
 class FakeEmbedder(Adversity):

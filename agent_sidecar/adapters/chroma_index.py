@@ -28,7 +28,7 @@ from agent_sidecar.domain.vector_rows import (
     collection,
     playbook_texts,
 )
-from agent_sidecar.errors import RecordRejected, StoreUnavailable
+from agent_sidecar.errors import RecordRejected, SettingsInvalid, StoreUnavailable
 
 _DESCRIPTIONS: Mapping[str, str] = {
     "conversation_embeddings": "What agents said, line by line, in calls that ended like this",
@@ -59,12 +59,9 @@ class ChromaIndex:
     async def migrate(self) -> Sequence[str]:
         """Create the collections; raises `SettingsInvalid` when they are of another model."""
         await self._server.check_model()
-        return await self._create((*PLAYBOOK_FAMILIES, *_CALL_COLLECTIONS))
-
-    async def _create(self, names: Sequence[str]) -> Sequence[str]:
         return [
             f"collection {name}"
-            for name in names
+            for name in (*PLAYBOOK_FAMILIES, *_CALL_COLLECTIONS)
             if await self._server.create(name, description=_DESCRIPTIONS[name.partition(".")[0]])
         ]
 
@@ -124,10 +121,15 @@ class ChromaIndex:
                     await self._delete(name, sorted(rows))
 
     async def clear(self) -> None:
-        """Make the collections of calls anew; those of the playbook stay."""
+        """Make the collections of calls anew; those of the playbook stay, if of this model."""
         for name in _CALL_COLLECTIONS:
             await self._server.drop(name)
-        await self._create(_CALL_COLLECTIONS)
+        try:
+            await self._server.check_model()
+        except SettingsInvalid:
+            for name in PLAYBOOK_FAMILIES:
+                await self._server.drop(name)
+        await self.migrate()
 
     async def call_ids(self, *, batch: int = 500) -> AsyncIterator[Sequence[CallId]]:
         """Walk over the calls that have rows."""

@@ -28,8 +28,9 @@ from agent_sidecar.commands.terminal import out_json, paper, screen
 from agent_sidecar.commands.verify import deliver
 from agent_sidecar.errors import BackupFailed
 from agent_sidecar.settings import Settings
-from agent_sidecar.stores import Stores, migrate, open_stores
-from agent_sidecar.wrapup.verify import Report, verify
+from agent_sidecar.stores import Stores, audited, migrate, open_stores
+from agent_sidecar.wrapup.report import Report
+from agent_sidecar.wrapup.verify import verify
 
 # of a data folder that nobody has used yet
 _HARMLESS = frozenset({"models", "logs", "run", "secrets.json", "restoring"})
@@ -105,7 +106,7 @@ async def _restore(settings: Settings, folder: Path, manifest: Manifest) -> Repo
         with screen.status("delivering what was under way"):
             await deliver(borrowed)
         with screen.status("comparing all stores"):
-            report = await verify(journal, stores.projections)
+            report = await verify(audited(stores, journal))
         backup_folder.end_restore(settings.data_dir)
         return report
 

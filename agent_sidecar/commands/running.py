@@ -64,6 +64,16 @@ def find_running(settings: Settings) -> RunningService | None:
     return found if started(found.pid) == found.started else None
 
 
+def running_url(settings: Settings) -> str:
+    """Return where the data folder's service answers. Raises `ServiceUnreachable`."""
+    running = find_running(settings)
+    if running is None:
+        raise ServiceUnreachable(
+            "the service of this data folder is starting or stopping: try again in a moment"
+        )
+    return running.url
+
+
 @asynccontextmanager
 async def service_for(
     settings: Settings, environment: Mapping[str, str | None]

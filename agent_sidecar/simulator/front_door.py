@@ -84,6 +84,10 @@ class _Refusal(Struct):
     what_to_do: str = ""
 
 
+# a comparison of all stores, or what mends them
+_LONG_S = 600.0
+
+
 class FrontDoor:
     """A client of one running service; open it with `async with`."""
 
@@ -177,8 +181,20 @@ class FrontDoor:
 
     async def verify(self) -> Verification:
         """Let the service compare its journal with its stores; may take a while."""
-        raw = await self._ask("GET", "/v1/verify", answer_s=600.0)
+        raw = await self._ask("GET", "/v1/verify", answer_s=_LONG_S)
         return self._read(raw, Verification, "verify")
+
+    async def repair(self, differences: Sequence[Mapping[str, object]]) -> dict[str, Any]:
+        """Let the service mend what a comparison has found; return what it did."""
+        body = {"differences": differences}
+        raw = await self._ask("POST", "/v1/verify/repair", body, answer_s=_LONG_S)
+        return self._read(raw, dict[str, Any], "the repair")
+
+    async def rebuild(self, store: str, *, begin: bool) -> dict[str, Any]:
+        """Return how far a store is that is made anew, or begin it."""
+        path = f"/v1/stores/{store}/rebuild"
+        raw = await self._ask("POST" if begin else "GET", path)
+        return self._read(raw, dict[str, Any], "the rebuild")
 
     async def _ask(
         self,

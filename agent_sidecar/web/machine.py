@@ -1,4 +1,4 @@
-"""For machines: is it up, is it ready, what does it count, do the stores agree."""
+"""For machines: is it up, is it ready, what does it count, do the stores answer."""
 
 from aiohttp import web
 
@@ -25,13 +25,9 @@ def machine_routes(parts: FrontDoorParts) -> list[web.RouteDef]:
     async def stores(request: web.Request) -> web.StreamResponse:
         return answer(await parts.stores())
 
-    async def verify(request: web.Request) -> web.StreamResponse:
-        return answer(await parts.verify())
-
     return [
         web.get("/healthz", healthz),
         web.get("/readyz", readyz),
         web.get("/metrics", metrics),
         web.get("/v1/stores", stores),
-        web.get("/v1/verify", verify),
     ]

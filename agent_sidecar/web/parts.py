@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from agent_sidecar.domain.availability import Override, Standing
 from agent_sidecar.domain.events import CallEvent
@@ -22,7 +22,7 @@ from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.record import FinalStatus
 from agent_sidecar.domain.recorded import RecordedCall
 from agent_sidecar.domain.transfer_result import TransferResult
-from agent_sidecar.domain.types import CallId, LegId, TransferId
+from agent_sidecar.domain.types import CallId, LegId, StoreName, TransferId
 from agent_sidecar.live.requests import (
     Attached,
     AttachRequest,
@@ -216,6 +216,35 @@ class Schedules(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One difference of a store, as the comparison names it."""
+
+    store: StoreName
+    kind: Literal["differs", "extra", "lost", "unreadable", "counts"]
+    # None: it is about all calls
+    call_id: CallId | None = None
+    text: str = ""
+
+
+class Care(Protocol):
+    """Keeps the stores right."""
+
+    async def verify(self) -> Message:
+        """Compare every record with every store."""
+        ...
+
+    async def mend(self, found: Sequence[Finding]) -> Message:
+        """Mend these; raises `StoreUnavailable`."""
+        ...
+
+    async def rebuild(self, store: StoreName) -> Message:
+        """Begin to make a store anew, unless that is under way; return how far it is."""
+        ...
+
+    def rebuild_progress(self, store: StoreName) -> Message: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FrontDoorParts:
     """What the front door needs; nothing of it is global."""
 
@@ -231,7 +260,7 @@ class FrontDoorParts:
     lead_fields: tuple[str, ...]
     # the stores, and what is beside them
     stores: Callable[[], Awaitable[Message]]
-    verify: Callable[[], Awaitable[Message]]
+    care: Care
     take_in: TakeIn
     metrics: Metrics
     ready: Callable[[], tuple[bool, Message]]

@@ -10,6 +10,7 @@ from agent_sidecar.web.answers import answer_errors
 from agent_sidecar.web.auth import check_token
 from agent_sidecar.web.availability import availability_routes
 from agent_sidecar.web.calls import call_routes
+from agent_sidecar.web.care import care_routes
 from agent_sidecar.web.forward import Forwarder
 from agent_sidecar.web.hints import hint_routes
 from agent_sidecar.web.imports import import_routes
@@ -65,6 +66,7 @@ class FrontDoor:
                 *insight_routes(parts),
                 *import_routes(parts.take_in),
                 *machine_routes(parts),
+                *care_routes(parts.care),
             ]
         )
         return app

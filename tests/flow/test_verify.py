@@ -6,10 +6,11 @@ from structlog.testing import capture_logs
 from agent_sidecar.domain.types import STORES, CallId
 from agent_sidecar.errors import JournalFailed, RecordRejected, StoreUnavailable
 from agent_sidecar.wrapup.relay import Relay
-from agent_sidecar.wrapup.verify import Difference, Unreachable, verify
+from agent_sidecar.wrapup.report import Difference, Unreachable
+from agent_sidecar.wrapup.verify import Audited, verify
 from tests.builders import stranger_record
 from tests.contract.test_journal import opening
-from tests.fakes import FakeClock, FakeJournal, FakeProjection
+from tests.fakes import FakeClock, FakeConversations, FakeCounts, FakeJournal, FakeProjection
 
 CALL_IDS = [CallId(f"call-{n}") for n in range(3)]
 
@@ -24,7 +25,20 @@ async def journal() -> FakeJournal:
 
 @pytest.fixture
 def stores() -> list[FakeProjection]:
-    return [FakeProjection(store) for store in STORES]
+    return [FakeConversations(), *(FakeProjection(s) for s in STORES if s != "conversations")]
+
+
+def audited(
+    journal: FakeJournal, stores: list[FakeProjection], counts: FakeCounts | None = None
+) -> Audited:
+    conversations = stores[0]
+    assert isinstance(conversations, FakeConversations)
+    return Audited(
+        journal=journal,
+        projections=stores,
+        conversations=conversations,
+        counts=counts or FakeCounts(),
+    )
 
 
 async def deliver(journal: FakeJournal, stores: list[FakeProjection]) -> None:
@@ -37,7 +51,7 @@ async def deliver(journal: FakeJournal, stores: list[FakeProjection]) -> None:
 
 async def test_everything_everywhere_is_clean(journal, stores):
     await deliver(journal, stores)
-    report = await verify(journal, stores)
+    report = await verify(audited(journal, stores))
     assert report.clean
     assert report.records == 3
     assert report.summary() == ["3 records in conversations, postgres, neo4j, chroma: clean"]
@@ -49,11 +63,12 @@ async def test_everything_everywhere_is_clean(journal, stores):
         "parked": dict.fromkeys(STORES, 0),
         "differences": [],
         "unreachable": {},
+        "notes": [],
     }
 
 
 async def test_an_empty_journal_is_clean(stores):
-    report = await verify(FakeJournal(), stores)
+    report = await verify(audited(FakeJournal(), stores))
     assert report.clean
     assert report.records == 0
 
@@ -61,7 +76,7 @@ async def test_an_empty_journal_is_clean(stores):
 async def test_open_calls_are_counted_and_do_not_make_it_unclean(journal, stores):
     await deliver(journal, stores)
     await journal.append(CallId("live"), opening("live"))
-    report = await verify(journal, stores)
+    report = await verify(audited(journal, stores))
     assert report.clean
     assert report.open_calls == 1
     assert "1 calls are open" in report.summary()[1]
@@ -72,7 +87,7 @@ async def test_what_a_store_lost_or_changed_is_named(journal, stores):
     postgres, neo4j = stores[1], stores[2]
     del postgres.held[CALL_IDS[0]]
     neo4j.held[CALL_IDS[1]] = stranger_record(CALL_IDS[1], hangup_cause="other")
-    report = await verify(journal, stores)
+    report = await verify(audited(journal, stores))
     assert not report.clean
     assert report.differences == (
         Difference(store="postgres", call_id=CALL_IDS[0], text="missing"),
@@ -87,7 +102,7 @@ async def test_what_was_not_delivered_is_pending_and_not_a_difference(journal, s
     with capture_logs():
         await deliver(journal, stores)
     stores[3].fails_with = None
-    report = await verify(journal, stores)
+    report = await verify(audited(journal, stores))
     assert not report.clean
     assert report.differences == ()
     assert report.pending == {"conversations": 0, "postgres": 0, "neo4j": 0, "chroma": 3}
@@ -112,10 +127,11 @@ async def test_a_store_that_cannot_be_asked_does_not_hide_the_others(
         setattr(stores[0], name, value)
     del stores[1].held[CALL_IDS[2]]
     with capture_logs():
-        report = await verify(journal, stores)
+        report = await verify(audited(journal, stores))
     assert report.unreachable == (Unreachable(store="conversations", reason=reason),)
     assert [d.store for d in report.differences] == ["postgres"]
     assert f"conversations: not reachable: {reason}" in report.summary()
+    assert report.notes == ("calls that nobody knows were not looked for: a source is out",)
     assert not report.clean
 
 
@@ -123,7 +139,7 @@ async def test_only_the_wanted_calls_are_looked_at(journal, stores):
     await deliver(journal, stores)
     stores[1].held.clear()
     await journal.append(CallId("live"), opening("live"))
-    report = await verify(journal, stores, only={CALL_IDS[1]})
+    report = await verify(audited(journal, stores), only={CALL_IDS[1]})
     assert report.records == 1
     assert report.open_calls == 0
     assert [d.call_id for d in report.differences] == [CALL_IDS[1]]
@@ -133,7 +149,7 @@ async def test_a_record_that_is_corrected_meanwhile_is_pending(journal, stores):
     await deliver(journal, stores)
     slow = stores[1]
     slow.answers_after_s = 5.0
-    audit = asyncio.create_task(verify(journal, [slow]))
+    audit = asyncio.create_task(verify(audited(journal, stores)))
     await asyncio.sleep(1)
     corrected = stranger_record(CALL_IDS[0], hangup_cause="corrected")
     await journal.commit(corrected)
@@ -141,14 +157,14 @@ async def test_a_record_that_is_corrected_meanwhile_is_pending(journal, stores):
     slow.held[CALL_IDS[0]] = corrected
     report = await audit
     assert report.differences == ()
-    assert report.pending == {"postgres": 1}
+    assert report.pending == {**dict.fromkeys(STORES, 0), "postgres": 1}
 
 
 async def test_a_record_that_is_corrected_and_delivered_meanwhile_is_compared_anew(journal, stores):
     await deliver(journal, stores)
     slow = stores[1]
     slow.answers_after_s = 5.0
-    audit = asyncio.create_task(verify(journal, [slow]))
+    audit = asyncio.create_task(verify(audited(journal, stores)))
     await asyncio.sleep(1)
     corrected = stranger_record(CALL_IDS[0], hangup_cause="corrected")
     await journal.commit(corrected)
@@ -164,7 +180,7 @@ async def test_a_hundred_differences_are_summed_up(stores):
         await journal.commit(stranger_record(f"call-{n}"))
     await deliver(journal, stores)
     stores[0].held.clear()
-    report = await verify(journal, stores)
+    report = await verify(audited(journal, stores))
     assert len(report.differences) == 120
     assert report.summary()[-1] == "... and 100 more differences"
     assert len(report.summary()) == 22
@@ -173,4 +189,90 @@ async def test_a_hundred_differences_are_summed_up(stores):
 async def test_a_journal_that_cannot_be_read_is_no_clean_report(journal, stores):
     journal.reads_fail_with = JournalFailed("it is damaged")
     with pytest.raises(JournalFailed):
-        await verify(journal, stores)
+        await verify(audited(journal, stores))
+
+
+# --- what the journal has forgotten, and what nobody knows ----------------------------------------
+
+
+async def test_what_the_journal_has_forgotten_is_compared_with_the_conversation_store(
+    journal, stores
+):
+    await deliver(journal, stores)
+    for call_id in CALL_IDS:
+        journal.prune(call_id)
+    assert (await verify(audited(journal, stores))).clean
+    del stores[3].held[CALL_IDS[1]]
+    stores[1].held[CALL_IDS[2]] = stranger_record(CALL_IDS[2], hangup_cause="other")
+    report = await verify(audited(journal, stores))
+    assert report.records == 3
+    assert [str(d) for d in report.differences] == [
+        "postgres: call call-2: hangup_cause differs",
+        "chroma: call call-1: missing",
+    ]
+
+
+async def test_a_forgotten_document_that_cannot_be_read_is_named_and_no_stranger(journal, stores):
+    await deliver(journal, stores)
+    journal.prune(CALL_IDS[0])
+    stores[0].broken.add(CALL_IDS[0])
+    report = await verify(audited(journal, stores))
+    (found,) = report.differences
+    assert (found.store, found.call_id, found.kind) == ("conversations", "call-0", "unreadable")
+
+
+async def test_a_call_that_one_store_made_up_is_too_many(journal, stores):
+    await deliver(journal, stores)
+    stores[2].held[CallId("ghost")] = stranger_record("ghost")
+    (found,) = (await verify(audited(journal, stores))).differences
+    assert (found.store, found.call_id, found.kind) == ("neo4j", "ghost", "extra")
+
+
+async def test_a_call_that_several_stores_hold_was_one_once(journal, stores):
+    await deliver(journal, stores)
+    journal.prune(CALL_IDS[0])
+    del stores[0].held[CALL_IDS[0]]
+    report = await verify(audited(journal, stores))
+    assert {(d.store, d.kind) for d in report.differences} == {
+        ("postgres", "lost"),
+        ("neo4j", "lost"),
+        ("chroma", "lost"),
+    }
+    assert "postgres and neo4j and chroma hold it" in report.differences[0].text
+
+
+async def test_a_call_that_comes_meanwhile_is_no_stranger(journal, stores):
+    await deliver(journal, stores)
+    stores[1].answers_after_s = 5.0
+    audit = asyncio.create_task(verify(audited(journal, stores)))
+    await asyncio.sleep(1)
+    await journal.commit(stranger_record("new"))
+    stores[2].held[CallId("new")] = stranger_record("new")
+    report = await audit
+    assert report.differences == ()
+
+
+async def test_counts_that_are_wrong_are_named_without_a_call(journal, stores):
+    await deliver(journal, stores)
+    counts = FakeCounts()
+    counts.wrong = ("ANSWERED_BY x of phase:1: tried is 4 instead of 3",)
+    report = await verify(audited(journal, stores, counts))
+    assert not report.clean
+    assert report.summary()[-1] == "neo4j: ANSWERED_BY x of phase:1: tried is 4 instead of 3"
+    assert report.to_json()["differences"] == [
+        {"store": "neo4j", "call_id": None, "kind": "counts", "text": counts.wrong[0]}
+    ]
+
+
+async def test_counts_that_cannot_be_compared_are_a_note(journal, stores):
+    await deliver(journal, stores)
+    counts = FakeCounts()
+    counts.moves = True
+    report = await verify(audited(journal, stores, counts))
+    assert report.clean
+    assert report.notes == (
+        "neo4j: the counts were not compared: calls came all the time: run it again later",
+    )
+    counts.moves, counts.fails_with = False, StoreUnavailable("gone")
+    report = await verify(audited(journal, stores, counts))
+    assert report.unreachable == (Unreachable(store="neo4j", reason="gone"),)

@@ -54,6 +54,9 @@ ROUTES = [
     ("GET", "/v1/insights"),
     ("GET", "/v1/stores"),
     ("GET", "/v1/verify"),
+    ("POST", "/v1/verify/repair"),
+    ("POST", "/v1/stores/neo4j/rebuild"),
+    ("GET", "/v1/stores/neo4j/rebuild"),
     ("GET", "/v1/hints"),
     ("GET", "/%76%31/calls"),
     ("GET", "/v1/nothing"),
@@ -515,3 +518,35 @@ async def test_to_attach_to_a_call_that_is_over_is_a_conflict():
         house.registry.defect = CallEnded("this call has ended")
         status, body = await house.ask("POST", BY_LEG + "/attach")
         assert (status, body["error"]) == (409, "CallEnded")
+
+
+# --- the stores' sake -----------------------------------------------------------------------------
+
+
+async def test_what_a_comparison_has_found_can_be_posted_as_it_came():
+    found = [
+        {"store": "neo4j", "call_id": "call-1", "kind": "differs", "text": "missing"},
+        {"store": "neo4j", "call_id": None, "kind": "counts", "text": "tried is 1 instead of 2"},
+    ]
+    async with open_house() as house:
+        body = {"verify": "not clean", "differences": found}
+        status, answer = await house.ask("POST", "/v1/verify/repair", json=body)
+        assert (status, answer["left"]) == (200, [])
+        assert [(f.store, f.call_id, f.kind) for f in house.care.found] == [
+            ("neo4j", "call-1", "differs"),
+            ("neo4j", None, "counts"),
+        ]
+        body = {"differences": [{"store": "redis", "kind": "differs"}]}
+        status, answer = await house.ask("POST", "/v1/verify/repair", json=body)
+        assert (status, answer["field"]) == (400, "differences[0].store")
+
+
+async def test_a_store_is_made_anew_by_name_and_its_progress_is_shown():
+    async with open_house() as house:
+        path = "/v1/stores/neo4j/rebuild"
+        assert await house.ask("GET", path) == (200, {"store": "neo4j", "state": "none"})
+        assert await house.ask("POST", path) == (202, {"store": "neo4j", "state": "clearing"})
+        assert (await house.ask("GET", path))[1]["state"] == "clearing"
+        for store in ("conversations", "redis"):
+            status, answer = await house.ask("POST", f"/v1/stores/{store}/rebuild")
+            assert (status, answer["what_to_do"]) == (400, "name one of postgres, neo4j, chroma")

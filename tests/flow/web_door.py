@@ -27,7 +27,7 @@ from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.record import FinalStatus
 from agent_sidecar.domain.recorded import RecordedCall
 from agent_sidecar.domain.transfer_result import TransferResult
-from agent_sidecar.domain.types import CallId, LegId, TransferId
+from agent_sidecar.domain.types import CallId, LegId, StoreName, TransferId
 from agent_sidecar.errors import CallUnknown, TokenInvalid, TransferUnknown
 from agent_sidecar.live.hub import Hub
 from agent_sidecar.live.requests import (
@@ -38,6 +38,7 @@ from agent_sidecar.live.requests import (
     SuggestRequest,
 )
 from agent_sidecar.ports import ReceivedWebhook, TelephonyEvent
+from agent_sidecar.web.parts import Finding
 from agent_sidecar.web.server import FrontDoor, FrontDoorParts, Limits
 from tests.domain.playbooks import a_playbook
 from tests.fakes import FakeClosers, FakeLeads
@@ -270,6 +271,28 @@ class Counts:
         return b"sidecar_up 1\n"
 
 
+class MadeUpCare:
+    """Does nothing, and remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.found: list[Finding] = []
+        self.rebuilt: list[StoreName] = []
+
+    async def verify(self) -> Mapping[str, object]:
+        return {"clean": True, "summary": [], "differences": []}
+
+    async def mend(self, found: Sequence[Finding]) -> Mapping[str, object]:
+        self.found += found
+        return {"summary": [], "left": []}
+
+    async def rebuild(self, store: StoreName) -> Mapping[str, object]:
+        self.rebuilt.append(store)
+        return self.rebuild_progress(store)
+
+    def rebuild_progress(self, store: StoreName) -> Mapping[str, object]:
+        return {"store": store, "state": "clearing" if store in self.rebuilt else "none"}
+
+
 @dataclass
 class House:
     """An open front door, what is behind it, and a client in front."""
@@ -284,6 +307,7 @@ class House:
     closers: FakeClosers
     counts: Counts
     insights: MadeUpInsights
+    care: MadeUpCare
 
     async def ask(self, method: str, path: str, **request: Any) -> tuple[int, Any]:
         """Return status and decoded body."""
@@ -307,10 +331,6 @@ class Archive:
         return len(new)
 
 
-async def verify() -> Mapping[str, object]:
-    return {"clean": True, "summary": [], "differences": []}
-
-
 @asynccontextmanager
 async def open_house(
     *, host: str = "127.0.0.1", port: int = 0, **changes: Any
@@ -318,7 +338,8 @@ async def open_house(
     """Open a front door; `changes` are fields of its parts, or of its limits."""
     limits = {k: changes.pop(k) for k in list(changes) if k in Limits.__dataclass_fields__}
     registry, desk, counts = MadeUpRegistry(), MadeUpDesk(), Counts()
-    hub, leads, insights = Hub(), FakeLeads(), MadeUpInsights()
+    hub, leads = Hub(), FakeLeads()
+    insights, care = MadeUpInsights(), MadeUpCare()
     closers = FakeClosers([Closer(name="Kevin", number="+13125550100")])
     parts = FrontDoorParts(
         registry=registry,
@@ -330,7 +351,7 @@ async def open_house(
         insights=insights,
         lead_fields=a_playbook().lead_kind,
         stores=stores,
-        verify=verify,
+        care=care,
         take_in=Archive().take_in,
         metrics=counts,
         ready=lambda: (True, {"journal": "ok"}),
@@ -358,6 +379,7 @@ async def open_house(
                 closers=closers,
                 counts=counts,
                 insights=insights,
+                care=care,
             )
         finally:
             await door.aclose()

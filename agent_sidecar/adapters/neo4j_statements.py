@@ -167,7 +167,8 @@ SET k.seen_at = row.at, k.seen_call = row.call, k.availability = row.available
 )
 # each in steps until it finds nothing; calls first, since the edges are theirs
 CLEAR: tuple[LiteralString, ...] = (
-    "MATCH (x:Call) WITH x LIMIT $most DETACH DELETE x RETURN count(x) AS n",
+    # the newest ids first: ArcadeDB looks for an edge of a busy node from its newest on
+    "MATCH (x:Call) WITH x ORDER BY x.id DESC LIMIT $most DETACH DELETE x RETURN count(x) AS n",
     "MATCH (x:Kind) WITH x LIMIT $most DETACH DELETE x RETURN count(x) AS n",
     "MATCH (x:Phase) WITH x LIMIT $most DETACH DELETE x RETURN count(x) AS n",
     "MATCH (x:Objection) WITH x LIMIT $most DETACH DELETE x RETURN count(x) AS n",

@@ -26,7 +26,7 @@ from agent_sidecar.wrapup.sources import BATCH, Sources
 log = structlog.get_logger()
 
 # forgotten calls that are back in the journal at once, waiting for the store
-_BACK_AT_ONCE = 1000
+BACK_AT_ONCE = 1000
 _LOOK_S = 0.2
 # pauses after failures
 _PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
@@ -93,6 +93,7 @@ class Rebuilder:
         deliveries: Deliveries,
         *,
         anew: Mapping[StoreName, Anew] | None = None,
+        back_at_once: int = BACK_AT_ONCE,
     ) -> None:
         self._sources = sources
         self._journal = sources.journal
@@ -100,6 +101,7 @@ class Rebuilder:
         del self._projections["conversations"]
         self._deliveries = deliveries
         self._anew = anew or {}
+        self._back_at_once = back_at_once
         self._progress = {store: Progress(store=store) for store in self._projections}
 
     def progress(self, store: StoreName) -> Progress:
@@ -182,7 +184,7 @@ class Rebuilder:
         async for forgotten, broken in self._sources.forgotten(known):
             progress.unreadable += len(broken)
             await self._tell(progress, forgotten)
-            await self._until(progress, pending=_BACK_AT_ONCE)
+            await self._until(progress, pending=self._back_at_once)
 
     async def _tell(self, progress: Progress, batch: Sequence[CommittedRecord]) -> None:
         records = [committed.record for committed in batch]

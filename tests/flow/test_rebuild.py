@@ -13,7 +13,6 @@ from agent_sidecar.domain.types import CallId
 from agent_sidecar.errors import SettingsInvalid, StoreUnavailable
 from agent_sidecar.learning.renewal import renewed
 from agent_sidecar.live.incomplete import UnlessIncomplete
-from agent_sidecar.wrapup import rebuild as rebuild_module
 from agent_sidecar.wrapup.rebuild import Anew, Rebuilder
 from agent_sidecar.wrapup.relay import Relay
 from agent_sidecar.wrapup.sources import Sources
@@ -116,18 +115,16 @@ async def test_a_store_that_is_out_is_waited_for(place: Place):
     assert (await verify(place.audited)).clean
 
 
-async def test_forgotten_calls_come_back_a_bounded_number_at_once(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-):
+async def test_forgotten_calls_come_back_a_bounded_number_at_once(place: Place):
     for n in range(200):
         await place.journal.commit(stranger_record(f"old-{n}"))
     place.relay.wake()
     await place.settle()
     for n in range(200):
         place.journal.prune(CallId(f"old-{n}"))
-    monkeypatch.setattr(rebuild_module, "_BACK_AT_ONCE", 50)
     place.neo4j.answers_after_s = 1.0
-    rebuilds = rebuilder(place)
+    sources = Sources(place.journal, place.conversations)
+    rebuilds = Rebuilder(sources, place.stores, place.relay, back_at_once=50)
     await rebuilds.begin("neo4j")
     running = asyncio.create_task(rebuilds.run("neo4j"))
     most = 0

@@ -44,6 +44,7 @@ from agent_sidecar.settings import Settings
 from agent_sidecar.stores import servers_needed
 from agent_sidecar.upkeep import (
     index_playbook,
+    keep_metrics,
     keep_proven,
     keep_ready,
     keep_warm,
@@ -133,6 +134,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         tasks.create_task(parts.lag.run(), name="lag")
         tasks.create_task(alone(keep_warm(parts, warm)), name="warm")
         tasks.create_task(alone(keep_proven(parts, warm)), name="proven")
+        tasks.create_task(alone(keep_metrics(parts.learning)), name="metrics")
         tasks.create_task(alone(keep_ready(desk)), name="ready")
         tasks.create_task(alone(index_playbook(parts)), name="playbook")
         tasks.create_task(alone(load_closers(parts)), name="closers")

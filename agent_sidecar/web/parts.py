@@ -232,6 +232,8 @@ class FrontDoorParts:
     # the stores, and what is beside them
     stores: Callable[[], Awaitable[Message]]
     verify: Callable[[], Awaitable[Message]]
+    # the learning metrics of the last so many days; raises `StoreUnavailable`
+    learning: Callable[[int], Awaitable[Message]]
     take_in: TakeIn
     metrics: Metrics
     ready: Callable[[], tuple[bool, Message]]

@@ -311,6 +311,10 @@ async def verify() -> Mapping[str, object]:
     return {"clean": True, "summary": [], "differences": []}
 
 
+async def learning(days: int) -> Mapping[str, object]:
+    return {"beast_mode_score": 5.0, "days": [{"metric_date": "2026-03-02"}] * days}
+
+
 @asynccontextmanager
 async def open_house(
     *, host: str = "127.0.0.1", port: int = 0, **changes: Any
@@ -331,6 +335,7 @@ async def open_house(
         lead_fields=a_playbook().lead_kind,
         stores=stores,
         verify=verify,
+        learning=learning,
         take_in=Archive().take_in,
         metrics=counts,
         ready=lambda: (True, {"journal": "ok"}),

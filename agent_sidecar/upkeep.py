@@ -26,8 +26,8 @@ REFRESH_S, RETRY_S = 30.0, 2.0
 # answers that worked come one by one: a few minutes more or less do not count
 PROVEN_REFRESH_S = 600.0
 # How often the learning metrics are brought to what the calls say. A refresh counts all calls, so
-# the rest is longer the longer that took: a hundredth of a core, however many calls there are.
-METRICS_S, METRICS_REST = 30.0, 100.0
+# the rest is longer the longer that took: 3 % of a core, however many calls there are.
+METRICS_S, METRICS_REST = 10.0, 30.0
 # after so long without a question connections, caches and compiled code may have gone
 IDLE_S = 5.0
 # questions until a graph server has compiled what it runs for them

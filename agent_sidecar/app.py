@@ -47,6 +47,7 @@ from agent_sidecar.settings import Settings
 from agent_sidecar.stores import servers_needed
 from agent_sidecar.upkeep import (
     index_playbook,
+    keep_metrics,
     keep_proven,
     keep_ready,
     keep_warm,
@@ -164,6 +165,7 @@ def _keep_up(
     lacks_graph, lacks_vectors = (partial(care.is_rebuilt, s) for s in ("neo4j", "chroma"))
     tasks.create_task(alone(keep_warm(parts, warm, lacks_graph)), name="warm")
     tasks.create_task(alone(keep_proven(parts, warm, lacks_vectors)), name="proven")
+    tasks.create_task(alone(keep_metrics(parts.learning)), name="metrics")
     tasks.create_task(alone(keep_ready(desk)), name="ready")
     tasks.create_task(alone(index_playbook(parts)), name="playbook")
     tasks.create_task(alone(load_closers(parts)), name="closers")

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -70,6 +70,7 @@ async def open_front_door(
             lead_fields=parts.playbook.lead_kind,
             stores=status.stores,
             care=care,
+            learning=partial(_learning, parts),
             take_in=partial(_take_in, parts, worker, relay),
             metrics=parts.metrics,
             ready=status.ready,
@@ -132,3 +133,7 @@ async def _take_in(
     )
     relay.wake()
     return new
+
+
+async def _learning(parts: Parts, days: int) -> Mapping[str, object]:
+    return (await parts.learning.report(days)).to_json()

@@ -21,6 +21,7 @@ from agent_sidecar.domain.playbook import Playbook
 from agent_sidecar.domain.strategies import why_not_live
 from agent_sidecar.domain.types import Vector
 from agent_sidecar.embedded import StackUrls
+from agent_sidecar.learning.metrics import LearningMetrics
 from agent_sidecar.live.closers import ScheduledClosers
 from agent_sidecar.live.hub import Hub
 from agent_sidecar.settings import Settings
@@ -51,6 +52,7 @@ class Parts:
     lag: LagMeter
     hub: Hub
     closers: ScheduledClosers
+    learning: LearningMetrics
     clock: SystemClock
 
 
@@ -92,6 +94,7 @@ async def open_parts(
         lag=LagMeter(metrics),
         hub=Hub(onward=stores.live.publish_message),
         closers=closers,
+        learning=LearningMetrics(stores.metrics, clock, settings.learning_zone),
         clock=clock,
     )
 

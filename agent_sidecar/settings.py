@@ -3,10 +3,12 @@
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from agent_sidecar.domain.zones import zone_named
 from agent_sidecar.errors import SettingsInvalid
 
 
@@ -85,6 +87,9 @@ class Settings(BaseSettings):
     # name of a prepared model, or of one that `models prepare` can make
     model: str = "all-MiniLM-L6-v2"
 
+    # where a day of the learning metrics begins and ends, IANA name; the same for all processes
+    learning_timezone: str = "UTC"
+
     # from the final text to the hint on the wire, seconds
     hint_deadline_s: float = Field(default=0.5, gt=0, le=5)
     # what of it the stores may take, before what is in memory answers for them
@@ -107,6 +112,13 @@ class Settings(BaseSettings):
     @classmethod
     def _expand(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()
+
+    @field_validator("learning_timezone")
+    @classmethod
+    def _check_zone(cls, name: str) -> str:
+        if zone_named(name) is None:
+            raise ValueError(f"{name!r} is no time zone: give an IANA name, America/New_York")
+        return name
 
     @field_validator("postgres_url", "mongodb_url", "redis_url")
     @classmethod
@@ -153,6 +165,11 @@ class Settings(BaseSettings):
     def models(self) -> Path:
         """The folder of prepared models."""
         return self.models_dir or self.data_dir / "models"
+
+    @property
+    def learning_zone(self) -> ZoneInfo:
+        """Where a day of the learning metrics begins and ends."""
+        return ZoneInfo(self.learning_timezone)
 
     @property
     def weights(self) -> Path:

@@ -26,6 +26,7 @@ from agent_sidecar.adapters.postgres_copies import PostgresCopies
 from agent_sidecar.adapters.postgres_crm import PostgresCrm
 from agent_sidecar.adapters.postgres_insights import PostgresInsights
 from agent_sidecar.adapters.postgres_leads import PostgresLeads
+from agent_sidecar.adapters.postgres_metrics import PostgresMetrics
 from agent_sidecar.adapters.postgres_schedule import PostgresSchedule
 from agent_sidecar.adapters.redis_live import RedisLive
 from agent_sidecar.embedded import StackUrls
@@ -60,6 +61,7 @@ class Stores:
     conversations: Conversations
     leads: PostgresLeads
     copies: PostgresCopies
+    metrics: PostgresMetrics
     schedule: PostgresSchedule
     live: RedisLive
     evidence: Neo4jEvidence
@@ -126,6 +128,7 @@ async def open_stores(
             conversations=conversations,
             leads=PostgresLeads(pool),
             copies=PostgresCopies(pool),
+            metrics=PostgresMetrics(pool),
             schedule=PostgresSchedule(pool),
             live=live,
             evidence=Neo4jEvidence(bolt),

@@ -11,6 +11,7 @@ from agent_sidecar.domain.language import texts_to_embed
 from agent_sidecar.domain.playbook import Playbook
 from agent_sidecar.domain.types import Vector
 from agent_sidecar.errors import SidecarError
+from agent_sidecar.learning.metrics import LearningMetrics
 from agent_sidecar.live.hints import HintDesk
 from agent_sidecar.live.warm import PROVEN, WarmCopy
 from agent_sidecar.ports import Embedder
@@ -24,6 +25,9 @@ log = structlog.get_logger()
 REFRESH_S, RETRY_S = 30.0, 2.0
 # answers that worked come one by one: a few minutes more or less do not count
 PROVEN_REFRESH_S = 600.0
+# How often the learning metrics are brought to what the calls say. A refresh counts all calls, so
+# the rest is longer the longer that took: 3 % of a core, however many calls there are.
+METRICS_S, METRICS_REST = 10.0, 30.0
 # after so long without a question connections, caches and compiled code may have gone
 IDLE_S = 5.0
 # questions until a graph server has compiled what it runs for them
@@ -67,6 +71,20 @@ async def keep_proven(
             warm.remember_proven(await parts.stores.candidates.proven(most=PROVEN))
 
     await _again_and_again("proven_lines_not_read", read, every_s=PROVEN_REFRESH_S)
+
+
+async def keep_metrics(learning: LearningMetrics) -> None:
+    """Keep the daily learning metrics."""
+
+    async def refresh() -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        changed = await learning.refresh()
+        if changed:
+            log.debug("learning_metrics_kept", days=changed)
+        await asyncio.sleep(METRICS_REST * (loop.time() - began))
+
+    await _again_and_again("learning_metrics_not_kept", refresh, every_s=METRICS_S)
 
 
 async def keep_ready(desk: HintDesk) -> None:

@@ -349,6 +349,7 @@ def _given_hint(call_id: str) -> GivenHint:
             say="What would a hundred a day change for you?",
             why=("answers price", "worked in 8 of 11 such calls"),
             confidence=0.72,
+            base_rate=0.45,
             tried=11,
             lifted=8,
             won=5,

@@ -51,8 +51,8 @@ SHARED_BY_ADAPTERS = {
     "parity": "the sentences and vectors that a prepared model is checked with",
 }
 PURE_STDLIB = set(
-    "collections dataclasses datetime enum functools hashlib itertools json math operator re"
-    " statistics string typing zoneinfo".split()
+    "collections dataclasses datetime decimal enum functools hashlib itertools json math operator"
+    " re statistics string typing zoneinfo".split()
 )
 # what only an adapter names, or the embedded server of the same name
 VENDORS = set(

@@ -29,9 +29,9 @@ INSERT INTO calls (id, call_id, lead_id, source, external_id, start_time, answer
     duration, telnyx_call_control_id, telnyx_leg_id, telnyx_session_id, recording_url,
     phases_completed, phase_reached, final_status, outcome, qualified, booked, next_followup,
     engagement_score, transfer_attempted, transfer_successful, kevin_available,
-    conversation_mongodb_id)
+    conversation_mongodb_id, hints_judged, hints_came_true)
 VALUES ($1, $3, $2, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-    $21, $22, $23, $24, $25)
+    $21, $22, $23, $24, $25, $26, $27)
 ON CONFLICT (call_id) DO UPDATE SET
     lead_id = excluded.lead_id, source = excluded.source, external_id = excluded.external_id,
     start_time = excluded.start_time, answered_at = excluded.answered_at,
@@ -44,7 +44,9 @@ ON CONFLICT (call_id) DO UPDATE SET
     next_followup = excluded.next_followup, engagement_score = excluded.engagement_score,
     transfer_attempted = excluded.transfer_attempted,
     transfer_successful = excluded.transfer_successful, kevin_available = excluded.kevin_available,
-    conversation_mongodb_id = excluded.conversation_mongodb_id, updated_at = now()
+    conversation_mongodb_id = excluded.conversation_mongodb_id,
+    hints_judged = excluded.hints_judged, hints_came_true = excluded.hints_came_true,
+    updated_at = now()
 RETURNING id
 """
 _FORGET_TRANSFERS = "DELETE FROM transfers WHERE call_id = $1 AND transfer_id <> ALL($2::text[])"

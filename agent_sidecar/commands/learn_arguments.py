@@ -4,6 +4,9 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+# as many as the front door tells of
+MOST_DAYS = 3650
+
 _Commands = argparse._SubParsersAction  # noqa: SLF001  # argparse has no public name for it
 # adds a command to its group: (group, name, about, module)
 AddCommand = Callable[..., argparse.ArgumentParser]
@@ -19,6 +22,7 @@ def add_learn(
     _add_fit(learn, add, count)
     _add_versions(learn, add)
     _add_playing(learn, add, count)
+    _add_report(learn, add)
 
 
 def _add_fit(
@@ -94,3 +98,23 @@ def _add_playing(
         "--weights", help="a file or version of weights, or `default`: not what is in use"
     )
     suggest.add_argument("--limit", type=count, help="only the first N calls")
+
+
+def _add_report(learn: "_Commands[argparse.ArgumentParser]", add: AddCommand) -> None:
+    report = add(
+        learn,
+        "report",
+        "Is it getting better? The days' learning metrics, counted anew: calls answered, qualified"
+        " rate, engagement, transfers, how often what hints predicted came true, and the beast-mode"
+        " score against the first 30 days with calls.",
+        "learn_report",
+    )
+    report.add_argument("--days", type=_days, default=30, help="the last N days (default 30)")
+    report.add_argument("--plot", type=Path, metavar="FILE", help="a picture, .svg or .png")
+    report.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def _days(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 to {MOST_DAYS}")
+    return int(text)

@@ -17,8 +17,9 @@ from agent_sidecar.adapters.weights_file import weights_in_use
 from agent_sidecar.adapters.yaml_playbook import read_playbook
 from agent_sidecar.clock import SystemClock
 from agent_sidecar.commands.borrowed import Borrowed, borrowed_stores, finished_records
+from agent_sidecar.commands.drawing import check_plot_file
 from agent_sidecar.commands.players import Players
-from agent_sidecar.commands.policy_plot import check_plot_file, draw
+from agent_sidecar.commands.policy_plot import draw
 from agent_sidecar.commands.policy_view import show
 from agent_sidecar.commands.terminal import out_json, paper, screen
 from agent_sidecar.domain.hints import Evidence

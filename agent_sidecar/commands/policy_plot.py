@@ -1,53 +1,18 @@
-"""The picture of a comparison: laid out once, drawn as SVG by hand or as PNG."""
+"""The picture of a comparison."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
-from io import BytesIO
 from pathlib import Path
-from typing import Literal
 
-from PIL import Image, ImageDraw, ImageFont
-
-from agent_sidecar.errors import SettingsInvalid
+from agent_sidecar.commands.drawing import MARGIN, PALE, Box, Shape, Words, write_picture
 from agent_sidecar.learning.policy_try import ENDS, Comparison
 
-WIDTH, MARGIN = 960, 40
 # left of the bars stand their names, right of them their numbers
 BARS_FROM, BARS_TO = 270, 830
 BAR, ROW = 13, 40
-INK, PALE, IN_USE, TRIED, PAPER = "#1f2933", "#6b7785", "#9fb3c8", "#d9762b", "#ffffff"
+IN_USE, TRIED = "#9fb3c8", "#d9762b"
 NAMES = {"well": "ended well", "badly": "ended badly", "unknown": "end unknown"}
-# a PNG is drawn larger, for screens with dense pixels
-SCALE = 2
 MOST_STRATEGIES = 20
-SUFFIXES = (".png", ".svg")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Box:
-    """A filled rectangle."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    colour: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
-    """A line of text; `y` is its base line."""
-
-    x: float
-    y: float
-    text: str
-    size: int = 14
-    colour: str = INK
-    anchor: Literal["start", "end"] = "start"
-
-
-Shape = Box | Words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,26 +26,9 @@ class Pair:
     tried_text: str
 
 
-def check_plot_file(file: Path | None) -> None:
-    """Refuse a picture that could not be drawn, before minutes are spent on it."""
-    if file is None:
-        return
-    if file.suffix.lower() not in SUFFIXES:
-        raise SettingsInvalid(f"--plot {file}: the name must end with {' or '.join(SUFFIXES)}")
-    if not file.absolute().parent.is_dir():
-        raise SettingsInvalid(f"--plot {file}: the folder {file.absolute().parent} is not there")
-
-
 def draw(comparison: Comparison, file: Path) -> None:
     """Write the picture, as SVG or PNG by the file's name."""
-    shapes = list(_layout(comparison))
-    height = max(s.y + (s.height if isinstance(s, Box) else 0) for s in shapes) + MARGIN
-    as_svg = file.suffix.lower() == ".svg"
-    raw = svg(shapes, height).encode() if as_svg else png(shapes, height)
-    try:
-        file.write_bytes(raw)
-    except OSError as exc:
-        raise SettingsInvalid(f"--plot {file}: cannot be written: {exc.strerror}") from exc
+    write_picture(list(_layout(comparison)), file)
 
 
 def share_pairs(comparison: Comparison) -> list[Pair]:
@@ -115,28 +63,6 @@ def hint_pairs(comparison: Comparison) -> list[Pair]:
                 )
             )
     return sorted(pairs, key=lambda pair: (-max(pair.in_use, pair.tried), pair.name))
-
-
-def svg(shapes: Sequence[Shape], height: float) -> str:
-    """Return the shapes as an SVG document."""
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:.0f}"'
-        f' viewBox="0 0 {WIDTH} {height:.0f}"'
-        ' font-family="system-ui, Helvetica, Arial, sans-serif">',
-        f'<rect width="{WIDTH}" height="{height:.0f}" fill="{PAPER}"/>',
-    ]
-    for shape in shapes:
-        if isinstance(shape, Box):
-            lines.append(
-                f'<rect x="{shape.x:.1f}" y="{shape.y:.1f}" width="{shape.width:.1f}"'
-                f' height="{shape.height:.1f}" fill="{shape.colour}" rx="2"/>'
-            )
-        else:
-            lines.append(
-                f'<text x="{shape.x:.1f}" y="{shape.y:.1f}" font-size="{shape.size}"'
-                f' fill="{shape.colour}" text-anchor="{shape.anchor}">{escape(shape.text)}</text>'
-            )
-    return "\n".join([*lines, "</svg>", ""])
 
 
 def _layout(comparison: Comparison) -> Iterator[Shape]:
@@ -195,22 +121,3 @@ def _folded(text: str, width: int) -> Iterator[str]:
 
 def _share(part: int, calls: int) -> str:
     return f"{part:,} of {calls:,}"
-
-
-def png(shapes: Sequence[Shape], height: float) -> bytes:
-    """Return the shapes as a PNG file."""
-    picture = Image.new("RGB", (WIDTH * SCALE, round(height) * SCALE), PAPER)
-    pen = ImageDraw.Draw(picture)
-    for shape in shapes:
-        x, y = shape.x * SCALE, shape.y * SCALE
-        if isinstance(shape, Box):
-            corner = (x + shape.width * SCALE, y + shape.height * SCALE)
-            pen.rounded_rectangle(((x, y), corner), radius=2 * SCALE, fill=shape.colour)
-        else:
-            # the font that Pillow brings: a server has none
-            font = ImageFont.load_default(size=shape.size * SCALE)
-            anchor = "ls" if shape.anchor == "start" else "rs"
-            pen.text((x, y), shape.text, fill=shape.colour, font=font, anchor=anchor)
-    raw = BytesIO()
-    picture.save(raw, "PNG", optimize=True)
-    return raw.getvalue()

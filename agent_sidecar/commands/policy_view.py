@@ -47,9 +47,9 @@ def show(comparison: Comparison, *, since: datetime, until: datetime, by_words_a
         )
 
 
-def bar(share: float) -> str:
+def bar(share: float, columns: int = BAR) -> str:
     """Return a bar for 0..1, to an eighth of a column; what is more than nothing can be seen."""
-    eighths = max(round(share * BAR * 8), 1 if share > 0 else 0)
+    eighths = max(round(share * columns * 8), 1 if share > 0 else 0)
     return ("█" * (eighths // 8) + EIGHTHS[eighths % 8]).rstrip()
 
 

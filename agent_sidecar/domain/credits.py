@@ -3,7 +3,14 @@
 from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
 
-from agent_sidecar.domain.record import Credit, ObjectionMet, Pattern, TranscriptSegment
+from agent_sidecar.domain.hints import Hint
+from agent_sidecar.domain.record import (
+    Credit,
+    GivenHint,
+    ObjectionMet,
+    Pattern,
+    TranscriptSegment,
+)
 
 # a prospect segment's own score from which it was a positive, or a negative, reaction
 POSITIVE, NEGATIVE = 55.0, 45.0
@@ -42,6 +49,26 @@ def credit_moves(segments: Sequence[TranscriptSegment]) -> Iterator[Credit]:
             score_change=change,
         )
         open_objection = None
+
+
+def judge_hints(
+    segments: Sequence[TranscriptSegment], hints: Sequence[GivenHint]
+) -> Iterator[bool]:
+    """Yield for each hint that can be judged whether what it predicted came true.
+
+    It predicts the side of the prospect's next reaction: positive where its chance is above the
+    moment's base rate, negative where it is below. One that was not used, predicted no side, or
+    after which there was no reaction of either side cannot be judged.
+    """
+    for given in hints:
+        hint = given.hint
+        if given.status != "used" or hint.base_rate in {None, hint.confidence}:
+            continue
+        line = _line_that_used(hint, segments)
+        reaction = None if line is None else _next(segments, line.index, "prospect")
+        was_positive = _was_positive(reaction)
+        if was_positive is not None:
+            yield was_positive is (hint.confidence > (hint.base_rate or 0.0))
 
 
 def follow_objections(segments: Sequence[TranscriptSegment]) -> Iterator[ObjectionMet]:
@@ -113,6 +140,14 @@ def _pattern(kind: str, *parts: str, change: float) -> Pattern:
 def _change(before: TranscriptSegment | None, after: TranscriptSegment) -> float:
     first = 50.0 if before is None or before.call_engagement is None else before.call_engagement
     return (50.0 if after.call_engagement is None else after.call_engagement) - first
+
+
+def _line_that_used(hint: Hint, segments: Sequence[TranscriptSegment]) -> TranscriptSegment | None:
+    """Return the first line that followed it; else, as the agent says so, his first since then."""
+    lines = [s for s in segments if s.speaker == "agent"]
+    followed = (s for s in lines if s.hint_id == hint.hint_id)
+    since = (s for s in lines if hint.given_at <= s.at <= hint.expires_at)
+    return next(followed, None) or next(since, None)
 
 
 def _was_positive(reaction: TranscriptSegment | None) -> bool | None:

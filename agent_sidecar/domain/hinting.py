@@ -144,6 +144,7 @@ class Hinting:
             say=best.say,
             why=best.why,
             confidence=best.confidence,
+            base_rate=best.base_rate,
             tried=best.tried,
             lifted=best.lifted,
             won=best.won,

@@ -116,3 +116,5 @@ class Hint:
     # call time
     given_at: datetime
     expires_at: datetime
+    # 0..1: what any strategy led to in such a moment; None: by a version that did not keep it
+    base_rate: float | None = None

@@ -55,6 +55,8 @@ class Ranked:
     say: str
     # 0..1: chance of a positive rather than a negative next reaction
     confidence: float
+    # the same of all strategies together, by the same measure: better than usual, or worse?
+    base_rate: float
     tried: int
     lifted: int
     won: int
@@ -68,6 +70,8 @@ class _Chance:
     mean: float
     tries: float
     pull: float
+    # what all strategies together lead to in the moment
+    base: float
     # logits that the moment adds to it by fitted weights; None: they do not know the strategy
     moved: float | None = None
 
@@ -147,6 +151,12 @@ class _Moment:
         usual = [_logit(_within(o.usual)) for o in self.question.outlooks.values()]
         return sum(usual) / len(usual)
 
+    @property
+    def usual_here(self) -> float:
+        """What they lead to in this moment, all together."""
+        here = [_logit(_within(o.chance)) for o in self.question.outlooks.values()]
+        return 1.0 / (1.0 + math.exp(-sum(here) / len(here)))
+
     def fits_objection(self, strategy: Strategy) -> bool:
         return (
             self.question.objection is not None and self.question.objection in strategy.objections
@@ -198,15 +208,16 @@ def _chance(strategy: Strategy, moment: _Moment, base: float) -> _Chance:
         # from the others do both speak of the same
         apart = _logit(_within(moment.outlook.usual)) - moment.usual_logit
         start = _within(_moved(_within(base), apart))
-        return replace(_counted(start, moment.rows, FITTED), moved=here - _logit(start))
+        counted = _counted(start, moment.rows, base=moment.usual_here, times=FITTED)
+        return replace(counted, moved=here - _logit(start))
     start = base + (FITS_OBJECTION if moment.fits_objection(strategy) else 0.0)
     start += FITS_PHASE if moment.question.phase in strategy.phases else 0.0
     if moment.candidate is not None:
         start += CLOSENESS_WEIGHT * (moment.candidate.closeness - CLOSENESS_USUAL)
-    return _counted(_within(start), moment.rows)
+    return _counted(_within(start), moment.rows, base=base)
 
 
-def _counted(start: float, rows: Sequence[Evidence], times: float = 1.0) -> _Chance:
+def _counted(start: float, rows: Sequence[Evidence], *, base: float, times: float = 1.0) -> _Chance:
     """Return what counts make of a chance: older before newer, wide before narrow."""
     mean, tries, pull = start, 0.0, times * EVERYBODY_TRIES
     for row, narrower in zip_longest(rows, rows[1:]):
@@ -214,7 +225,7 @@ def _counted(start: float, rows: Sequence[Evidence], times: float = 1.0) -> _Cha
         for tried, lifted in _own_tries(row, narrower):
             mean = (lifted + pull * mean) / (tried + pull)
             tries = tried
-    return _Chance(mean=mean, tries=tries, pull=pull)
+    return _Chance(mean=mean, tries=tries, pull=pull, base=base)
 
 
 def _own_tries(row: Evidence, narrower: Evidence | None) -> Iterator[tuple[float, float]]:
@@ -247,6 +258,7 @@ def _judged(strategy: Strategy, moment: _Moment, chance: _Chance) -> Ranked:
         strategy=strategy,
         say=candidate.say if candidate and proven and candidate.say else strategy.say[0],
         confidence=round(chance.expected, 4),
+        base_rate=round(chance.base, 4),
         tried=telling.tried if telling else 0,
         lifted=telling.lifted if telling else 0,
         won=telling.won if telling else 0,

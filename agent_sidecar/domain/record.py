@@ -11,6 +11,7 @@ from typing import Literal
 from agent_sidecar.domain.hints import Hint, HintStatus
 from agent_sidecar.domain.transfer_result import TransferResult
 from agent_sidecar.domain.types import (
+    EVIDENCE_SOURCES,
     AgentKind,
     CallId,
     Lead,
@@ -382,4 +383,4 @@ class CallRecord:
     @property
     def is_evidence(self) -> bool:
         """Only live and imported calls count for learning."""
-        return self.source in {"live", "import"}
+        return self.source in EVIDENCE_SOURCES

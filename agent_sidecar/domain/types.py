@@ -19,8 +19,9 @@ ObjectionType = NewType("ObjectionType", str)
 Party = Literal["prospect", "agent", "closer"]
 # where the agent's lines come from and what happens at the bridge (design.md, settings)
 AgentKind = Literal["assistant", "human", "external"]
-# only live and imported calls are evidence
 Source = Literal["live", "import", "replay", "demo"]
+# only calls of these teach anything, and count in metrics
+EVIDENCE_SOURCES: frozenset[Source] = frozenset({"live", "import"})
 Track = Literal["inbound", "outbound"]
 StoreName = Literal["conversations", "postgres", "neo4j", "chroma"]
 STORES: tuple[StoreName, ...] = ("conversations", "postgres", "neo4j", "chroma")

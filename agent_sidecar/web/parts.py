@@ -261,6 +261,8 @@ class FrontDoorParts:
     # the stores, and what is beside them
     stores: Callable[[], Awaitable[Message]]
     care: Care
+    # the learning metrics of the last so many days; raises `StoreUnavailable`
+    learning: Callable[[int], Awaitable[Message]]
     take_in: TakeIn
     metrics: Metrics
     ready: Callable[[], tuple[bool, Message]]

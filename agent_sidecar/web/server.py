@@ -16,6 +16,7 @@ from agent_sidecar.web.hints import hint_routes
 from agent_sidecar.web.imports import import_routes
 from agent_sidecar.web.insights import insight_routes
 from agent_sidecar.web.leads import lead_routes
+from agent_sidecar.web.learning import learning_routes
 from agent_sidecar.web.machine import machine_routes
 from agent_sidecar.web.media import media_routes
 from agent_sidecar.web.parts import FrontDoorParts, Limits
@@ -65,6 +66,7 @@ class FrontDoor:
                 *suggest_routes(parts.desk),
                 *insight_routes(parts),
                 *import_routes(parts.take_in),
+                *learning_routes(parts.learning),
                 *machine_routes(parts),
                 *care_routes(parts.care),
             ]

@@ -67,3 +67,9 @@ async def test_without_a_baseline_or_a_rate_there_is_no_score(tables: Tables):
     assert await tables.score(await tables.day(1, None)) is None
     # the mean of both days is 20
     assert await tables.score(await tables.day(2, 40)) == Decimal("10.00")
+
+
+async def test_a_mean_that_cannot_be_written_down_turns_no_digit(tables: Tables):
+    days = [await tables.day(number, rate) for number, rate in enumerate((13.4, 13.3, 13.3))]
+    # exactly 5.025
+    assert await tables.score(days[0]) == Decimal("5.03")

@@ -4,9 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_sidecar.domain.credits import credit_moves, find_patterns, follow_objections
-from agent_sidecar.domain.record import Acoustics, Pattern, TranscriptSegment
-from agent_sidecar.domain.types import Party
+from agent_sidecar.domain.credits import (
+    credit_moves,
+    find_patterns,
+    follow_objections,
+    judge_hints,
+)
+from agent_sidecar.domain.hints import Hint, HintStatus
+from agent_sidecar.domain.record import Acoustics, GivenHint, Pattern, TranscriptSegment
+from agent_sidecar.domain.types import HintId, Party
 from tests.domain.playbooks import MONEY, REFRAME, STORY, TRUST, at
 
 Segments = list[TranscriptSegment]
@@ -194,3 +200,86 @@ def test_every_recognised_move_earns_one_credit_and_every_objection_is_followed(
     assert [one.at for one in met] == [s.at for s in drawn if s.objection]
     for pattern in find_patterns(drawn, met):
         assert 0.0 <= pattern.effectiveness <= 10.0
+
+
+def given_hint(
+    hint_id: str = "h1",
+    *,
+    chance: float = 0.6,
+    base: float | None = 0.5,
+    status: HintStatus = "used",
+    until_s: float = 30.0,
+) -> GivenHint:
+    """Return a hint that was shown at the start."""
+    hint = Hint(
+        hint_id=HintId(hint_id),
+        question_id="q1",
+        strategy=STORY,
+        say="a story",
+        why=(),
+        confidence=chance,
+        tried=0,
+        lifted=0,
+        won=0,
+        phase=4,
+        objection=None,
+        engagement=None,
+        degraded=(),
+        given_at=at(0),
+        expires_at=at(until_s),
+        base_rate=base,
+    )
+    return GivenHint(hint=hint, status=status, latency_ms=1.0)
+
+
+USED = talk(agent(strategy=STORY, hint_id="h1"), prospect(80.0))
+
+
+@pytest.mark.parametrize(
+    ("chance", "reaction", "came_true"),
+    [(0.6, 80.0, True), (0.6, 20.0, False), (0.4, 80.0, False), (0.4, 20.0, True)],
+)
+def test_a_hint_predicts_the_side_of_the_next_reaction(chance, reaction, came_true):
+    segments = talk(agent(strategy=STORY, hint_id="h1"), prospect(reaction))
+    assert list(judge_hints(segments, [given_hint(chance=chance)])) == [came_true]
+
+
+@pytest.mark.parametrize(
+    ("hint", "why"),
+    [
+        (given_hint(status="shown"), "nobody used it"),
+        (given_hint(status="dismissed"), "the agent did not want it"),
+        (given_hint(base=None), "made before base rates were kept"),
+        (given_hint(chance=0.5), "as good as any other: no side"),
+    ],
+)
+def test_a_hint_that_was_not_used_or_predicted_nothing_is_not_judged(hint, why):
+    assert list(judge_hints(USED, [hint])) == [], why
+
+
+@pytest.mark.parametrize(
+    "after", [(), (prospect(50.0),), (prospect(None),), (said("closer"), prospect(80.0))]
+)
+def test_a_hint_without_a_reaction_of_either_side_is_not_judged(after):
+    segments = talk(agent(strategy=STORY, hint_id="h1"), *after)
+    assert list(judge_hints(segments, [given_hint()])) == []
+
+
+def test_a_hint_counts_once_by_the_line_that_followed_it_first():
+    segments = talk(
+        agent(), prospect(20.0), *USED, agent(strategy=STORY, hint_id="h1"), prospect(10.0)
+    )
+    assert list(judge_hints(segments, [given_hint()])) == [True]
+
+
+def test_what_an_agent_says_he_used_is_judged_by_his_next_line_while_the_hint_lived():
+    late = talk(prospect(20.0), prospect(20.0), agent(), prospect(80.0))
+    assert list(judge_hints(late, [given_hint(until_s=20.0)])) == [True]
+    assert list(judge_hints(late, [given_hint(until_s=19.0)])) == []
+
+
+def test_hints_are_judged_one_by_one():
+    segments = talk(*USED, agent(strategy=REFRAME, hint_id="h2"), prospect(20.0))
+    hints = [given_hint(), given_hint("h2"), given_hint("h3", until_s=0.0, base=0.7)]
+    # the third is of the moment of the first line, and said that it would go badly
+    assert list(judge_hints(segments, hints)) == [True, False, False]

@@ -82,6 +82,8 @@ def test_the_best_answer_is_shown_with_its_reasons_and_its_expiry():
     hint = effect.hint
     assert (hint.hint_id, hint.question_id, hint.strategy) == ("c1:h1", "c1:q1", REFRAME)
     assert (hint.tried, hint.lifted, hint.won) == (40, 30, 9)
+    assert hint.base_rate is not None
+    assert 0.0 < hint.base_rate < hint.confidence
     assert hint.why[0] == "lifted 30 of 40 on “money”, 9 qualified"
     assert (hint.given_at, hint.expires_at) == (at(10.3), at(40.3))
     assert (hint.degraded, effect.latency_ms) == (("chroma",), 31.0)

@@ -214,12 +214,31 @@ def test_counts_move_an_outlook_by_how_far_they_put_it_before_or_behind_the_othe
     assert story(tried(STORY, 500, 200), tried(REFRAME, 500, 400)) < 0.75
 
 
+def test_the_base_rate_is_that_of_all_strategies_in_such_a_moment():
+    result = ranked(near(VIDEO), tried(STORY, 100, 60), tried(REFRAME, 100, 5))
+    base = (65 + BASE_TRIES * BASE_RATE) / (200 + BASE_TRIES)
+    assert [one.base_rate for one in result] == pytest.approx([base] * 3, abs=1e-4)
+    better, usual, worse = (one.confidence - one.base_rate for one in result)
+    assert better > 0.01 > abs(usual) > -0.01 > worse
+    assert from_memory(PLAYBOOK.strategies[0], QUESTION, ()).base_rate == BASE_RATE
+
+
+def test_the_base_rate_of_fitted_strategies_is_what_the_weights_expect_of_all_of_them_here():
+    outlooks = {STORY: Outlook(chance=0.8, usual=0.6), REFRAME: Outlook(chance=0.2, usual=0.6)}
+    question = replace(QUESTION, outlooks=outlooks)
+    assert [one.base_rate for one in ranked(question=question)] == pytest.approx([0.5, 0.5])
+    # what is known of one alone says nothing of a side
+    (alone,) = ranked(question=replace(QUESTION, outlooks={STORY: outlooks[STORY]}))
+    assert alone.base_rate == alone.confidence
+
+
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 500))
 def test_any_outlook_makes_a_chance(chance, usual, lifted):
     question = replace(QUESTION, outlooks={STORY: Outlook(chance=chance, usual=usual)})
     for explore in (False, True):
         (one,) = ranked(tried(STORY, 500, lifted), question=question, explore=explore)
         assert 0.0 < one.confidence < 1.0
+        assert 0.0 < one.base_rate < 1.0
 
 
 def asking(number: int) -> Question:

@@ -74,3 +74,15 @@ def test_of_many_who_want_the_closer_one_gets_him_and_the_others_the_second_best
     # each is told once: 19 at first, then who came for him who got the closer
     assert said["others"] == said["second_best"] >= 19
     assert 0 < said["p50_ms"] <= said["p99_ms"]
+
+
+def test_learning_metrics_agree_with_a_recount_to_the_digit() -> None:
+    said = run("learning_curve.py", "--days", "12", "--calls", "4")
+    assert said["wrong"] == 0
+    # after each day, of two processes
+    assert said["refreshes"] >= 2 * 12
+    assert said["figures"] > 6 * 12
+    assert said["scores"] > 12
+    assert 0 < said["counted"] < said["records"]
+    assert said["corrected"] > 0
+    assert said["refresh_p50_ms"] > 0

@@ -5,11 +5,36 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Shared
-from tests.e2e.front_door import Api, Listener
+from tests.e2e.front_door import Api, Listener, eventually
 from tests.e2e.phone import Phone
 from tests.e2e.recordings import write_won_calls
 
 pytestmark = pytest.mark.e2e
+
+
+async def learning_is_kept_and_told_alike(
+    shared: Shared, api: Api, tmp_path: Path, call_id: str
+) -> None:
+    """Correct a call: the job in the service sees it, and the command beside it says the same."""
+    path = "/v1/learning?days=3650"
+
+    async def rate() -> float | None:
+        days = {day["metric_date"]: day for day in (await api.get(path))["days"]}
+        found: float | None = days["2026-03-01"]["qualified_rate"] if days else None
+        return found
+
+    async def fell() -> bool:
+        return (await rate() or 100.0) < 100.0
+
+    lost = {"final_status": "disqualified", "qualified": False}
+    assert (await api.post(f"/v1/calls/{call_id}/outcome", lost))[0] == 200
+    await api.delivered(call_id)
+    await eventually(fell, within_s=60.0)
+    picture = tmp_path / "curve.png"
+    told = shared.sidecar.run("learn", "report", "--days", "3650", "--plot", str(picture), "--json")
+    assert told.code == 0
+    assert told.json() == await api.get(path)
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 async def test_imported_calls_count_once_and_as_evidence(shared: Shared, api: Api, tmp_path: Path):
@@ -68,6 +93,7 @@ async def test_imported_calls_are_played_under_another_policy(
     assert said["tried"]["total"]["hints_given"] == 0
     assert said["in_use"]["total"]["hints_given"] > 0
     assert picture.read_text().startswith("<svg")
+    await learning_is_kept_and_told_alike(shared, api, tmp_path, ids[0])
     nothing = shared.sidecar.run("policy", "try")
     assert nothing.code == 2
     assert "--playbook FILE" in nothing.err

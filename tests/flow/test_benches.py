@@ -8,7 +8,10 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from websockets.frames import Frame, Opcode
@@ -23,15 +26,18 @@ from agent_sidecar.domain.types import LegId
 from agent_sidecar.simulator.signing import WebhookSigner
 from bench import (
     _cpu,
+    _diary,
     _dressed,
     _faults,
     _history,
     _peer,
+    _recount,
     _report,
     _service,
     frame_path,
     hint_latency,
     journal,
+    learning_curve,
     lookups,
 )
 from bench._streams import SPOKEN, PacedStream, Pacer, Report, new_leg, sample_audio, spoken
@@ -390,3 +396,53 @@ def _frames(raw: bytes) -> list[object]:
         for frame in protocol.events_received()
         if isinstance(frame, Frame) and frame.opcode is Opcode.TEXT
     ]
+
+
+class TestLearningCurve:
+    def test_a_recount_says_what_anybody_would_count(self) -> None:
+        began = _diary.BEGAN_AT
+        hint = _diary.HintGiven(chance=0.6, base_rate=0.5, status="used", reaction=80.0)
+        good = _diary.RawCall(
+            call_id="a",
+            source="live",
+            started_at=began,
+            ended_at=began + timedelta(seconds=60),
+            status="video_sent",
+            qualified=True,
+            engagement=60.25,
+            transfers=(True, False, False),
+            hints=(hint, replace(hint, reaction=20.0), replace(hint, base_rate=None)),
+        )
+        unknown = replace(good, status="unknown", qualified=None, transfers=(), hints=())
+        calls = [
+            good,
+            replace(unknown, engagement=60.0),
+            replace(good, source="demo"),
+            replace(unknown, status="no_answer"),
+        ]
+        zone = ZoneInfo("UTC")
+        young = _recount.recount(calls, zone, began + timedelta(hours=3))
+        rest = tuple(map(Decimal, ("60.13", "33.33", "50.00", "5.00")))
+        assert young == {began.date(): (2, Decimal("100.00"), *rest)}
+        old = _recount.recount(calls, zone, began + timedelta(hours=25))
+        assert old == {began.date(): (2, Decimal("50.00"), *rest)}
+
+    def test_a_campaign_has_its_truth_and_everything_that_makes_counting_hard(self) -> None:
+        news = _diary.campaign(40, 50, seed=2)
+        assert [one.at for one in news] == sorted(one.at for one in news)
+        assert {one.kind for one in news} == {"new", "late", "again", "corrected", "erased"}
+        last = {one.call.call_id: one.call for one in news}
+        ends = [
+            bool(call.qualified)
+            for call in last.values()
+            if call.status != "no_answer" and int(call.call_id[1:].split("-")[0]) >= 30
+        ]
+        truth = sum(_diary.true_rate(day, 40) for day in range(30, 40)) / 10
+        assert sum(ends) / len(ends) == pytest.approx(truth, abs=0.07)
+
+    def test_a_digit_that_differs_is_told_with_its_day(self) -> None:
+        account = learning_curve.Account()
+        account.compare("2026-02-09 qualified_rate", "33.33", "33.33")
+        assert account.wrong == []
+        account.compare("2026-02-09 qualified_rate", "33.3", "33.33")
+        assert account.wrong == ["2026-02-09 qualified_rate: 33.3, not 33.33"]

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from agent_sidecar.commands.drawing import check_plot_file
 from agent_sidecar.commands.policy import with_thresholds
-from agent_sidecar.commands.policy_plot import check_plot_file, draw
+from agent_sidecar.commands.policy_plot import draw
 from agent_sidecar.domain import events as ev
 from agent_sidecar.domain.engagement import STARTING_WEIGHTS
 from agent_sidecar.domain.hints import Retrieved

@@ -5,25 +5,32 @@ from collections.abc import Sequence
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from agent_sidecar.domain.hints import Evidence, ProvenLine
 from agent_sidecar.domain.tally import contexts, scope
 from agent_sidecar.errors import StoreUnavailable
+from agent_sidecar.learning.metrics import LearningMetrics
 from agent_sidecar.live.warm import WarmCopy
 from agent_sidecar.upkeep import (
     IDLE_S,
+    METRICS_REST,
+    METRICS_S,
     PROVEN_REFRESH_S,
     REFRESH_S,
     REHEARSALS,
     RETRY_S,
+    keep_metrics,
     keep_proven,
     keep_ready,
     keep_warm,
 )
+from tests.builders import rich_record
 from tests.domain.playbooks import MONEY, STORY, like, reader
-from tests.fakes import FakeClock
+from tests.fake_metrics import FakeDailyMetrics
+from tests.fakes import FakeClock, FakeProjection
 from tests.flow.test_hint_desk import a_question
 
 ROW = Evidence(scope=scope(contexts(9, MONEY)[1], ""), strategy=STORY, tried=4, lifted=3, won=2)
@@ -90,6 +97,34 @@ async def test_both_copies_answer_once_they_were_read():
     question = a_question()
     assert warm.evidence(question) == (ROW,)
     assert warm.proven(question) == ()
+
+
+async def test_metrics_are_kept_now_and_then_and_soon_after_the_store_is_back():
+    calls = FakeProjection()
+    table = FakeDailyMetrics(calls, fails_with=StoreUnavailable("down"))
+    learning = LearningMetrics(table, FakeClock(), ZoneInfo("UTC"))
+    keeping = asyncio.create_task(keep_metrics(learning))
+    await asyncio.sleep(RETRY_S / 2)
+    await calls.apply(rich_record())
+    table.fails_with = None
+    await asyncio.sleep(RETRY_S)
+    (row,) = await table.days()
+    assert row.total_calls == 1
+    await asyncio.sleep(METRICS_S)
+    keeping.cancel()
+    assert table.made == 2
+
+
+async def test_metrics_that_take_long_are_kept_less_often():
+    table = FakeDailyMetrics(FakeProjection(), answers_after_s=2.0)
+    keeping = asyncio.create_task(
+        keep_metrics(LearningMetrics(table, FakeClock(), ZoneInfo("UTC")))
+    )
+    await asyncio.sleep(2.0 + METRICS_REST * 2.0 + METRICS_S + 1.0)
+    assert table.made == 1
+    await asyncio.sleep(2.0)
+    keeping.cancel()
+    assert table.made == 2
 
 
 async def test_many_questions_are_rehearsed_at_the_start_and_one_whenever_it_is_quiet():

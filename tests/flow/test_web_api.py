@@ -57,6 +57,7 @@ ROUTES = [
     ("POST", "/v1/verify/repair"),
     ("POST", "/v1/stores/neo4j/rebuild"),
     ("GET", "/v1/stores/neo4j/rebuild"),
+    ("GET", "/v1/learning"),
     ("GET", "/v1/hints"),
     ("GET", "/%76%31/calls"),
     ("GET", "/v1/nothing"),
@@ -474,6 +475,29 @@ async def test_what_machines_ask():
         async with house.client.get("/metrics") as answer:
             assert await answer.text() == "sidecar_up 1\n"
             assert answer.content_type == "text/plain"
+
+
+async def test_learning_metrics_are_told_of_as_many_days_as_are_asked_for():
+    async with open_house() as house:
+        for query, days in (("", 30), ("?days=1", 1), ("?days=3650", 3650)):
+            status, body = await house.ask("GET", f"/v1/learning{query}")
+            assert (status, body["beast_mode_score"], len(body["days"])) == (200, 5.0, days)
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "3651", "week", "1.5", "", "٣", "9" * 5000])
+async def test_no_number_of_days_is_refused_with_what_to_do(days: str):
+    async with open_house() as house:
+        status, body = await house.ask("GET", "/v1/learning", params={"days": days})
+        assert (status, body["field"], body["what_to_do"]) == (400, "days", "leave days out for 30")
+
+
+async def test_metrics_that_cannot_be_read_are_told_as_that():
+    async def down(days: int) -> None:
+        raise StoreUnavailable("PostgreSQL: down")
+
+    async with open_house(learning=down) as house:
+        status, body = await house.ask("GET", "/v1/learning")
+        assert (status, body["message"]) == (503, "PostgreSQL: down")
 
 
 async def test_who_is_not_ready_says_so():

@@ -331,6 +331,10 @@ class Archive:
         return len(new)
 
 
+async def learning(days: int) -> Mapping[str, object]:
+    return {"beast_mode_score": 5.0, "days": [{"metric_date": "2026-03-02"}] * days}
+
+
 @asynccontextmanager
 async def open_house(
     *, host: str = "127.0.0.1", port: int = 0, **changes: Any
@@ -352,6 +356,7 @@ async def open_house(
         lead_fields=a_playbook().lead_kind,
         stores=stores,
         care=care,
+        learning=learning,
         take_in=Archive().take_in,
         metrics=counts,
         ready=lambda: (True, {"journal": "ok"}),

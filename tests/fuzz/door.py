@@ -31,7 +31,7 @@ from agent_sidecar.ports import ReceivedWebhook
 from agent_sidecar.web.server import FrontDoor, FrontDoorParts, Limits
 from tests.domain.playbooks import a_playbook
 from tests.flow.shell import Shell, running
-from tests.flow.web_door import Archive, MadeUpCare, MadeUpInsights, stores
+from tests.flow.web_door import Archive, MadeUpCare, MadeUpInsights, learning, stores
 from tests.fuzz.account import Account
 from tests.fuzz.frames import RARE, START, Numbering, media
 from tests.fuzz.nonsense import mutated, torn, written
@@ -214,6 +214,7 @@ def _parts(shell: Shell, hub: Hub) -> FrontDoorParts:
         lead_fields=a_playbook().lead_kind,
         stores=stores,
         care=MadeUpCare(),
+        learning=learning,
         take_in=Archive().take_in,
         metrics=shell.metrics,
         ready=lambda: (True, {}),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from agent_sidecar.adapters.pg.texts import storable
+from agent_sidecar.domain.credits import judge_hints
 from agent_sidecar.domain.record import CallRecord, TransferAttempt
 
 _CENT = Decimal("0.01")
@@ -15,6 +16,7 @@ _CENT = Decimal("0.01")
 def call_values(record: CallRecord) -> Mapping[str, object]:
     """Return the columns of a call, less its keys."""
     leg = next((leg for leg in record.legs if leg.party == "prospect"), None)
+    judged = list(judge_hints(record.segments, record.hints))
     return {
         "call_id": record.call_id,
         "source": record.source,
@@ -40,6 +42,8 @@ def call_values(record: CallRecord) -> Mapping[str, object]:
         "kevin_available": record.closer_available,
         # `_id` of the conversation's document, in MongoDB or the embedded store
         "conversation_mongodb_id": record.call_id,
+        "hints_judged": len(judged),
+        "hints_came_true": sum(judged),
     }
 
 

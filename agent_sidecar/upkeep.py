@@ -73,10 +73,14 @@ async def keep_proven(
     await _again_and_again("proven_lines_not_read", read, every_s=PROVEN_REFRESH_S)
 
 
-async def keep_metrics(learning: LearningMetrics) -> None:
-    """Keep the daily learning metrics."""
+async def keep_metrics(
+    learning: LearningMetrics, is_incomplete: Callable[[], bool] = lambda: False
+) -> None:
+    """Keep the daily learning metrics; while the calls are incomplete, their rows are better."""
 
     async def refresh() -> None:
+        if is_incomplete():
+            return
         loop = asyncio.get_running_loop()
         began = loop.time()
         changed = await learning.refresh()

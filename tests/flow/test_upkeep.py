@@ -115,6 +115,20 @@ async def test_metrics_are_kept_now_and_then_and_soon_after_the_store_is_back():
     assert table.made == 2
 
 
+async def test_metrics_stand_while_the_calls_are_made_anew():
+    calls = FakeProjection()
+    table = FakeDailyMetrics(calls)
+    is_rebuilt = True
+    learning = LearningMetrics(table, FakeClock(), ZoneInfo("UTC"))
+    keeping = asyncio.create_task(keep_metrics(learning, lambda: is_rebuilt))
+    await asyncio.sleep(2.5 * METRICS_S)
+    assert table.made == 0
+    is_rebuilt = False
+    await asyncio.sleep(METRICS_S)
+    keeping.cancel()
+    assert table.made == 1
+
+
 async def test_metrics_that_take_long_are_kept_less_often():
     table = FakeDailyMetrics(FakeProjection(), answers_after_s=2.0)
     keeping = asyncio.create_task(

@@ -32,6 +32,7 @@ from agent_sidecar.domain.types import (
 )
 from agent_sidecar.errors import CommandRefused, JournalFailed
 from agent_sidecar.ports import (
+    LONGEST_PAUSE,
     CommittedRecord,
     Delivery,
     DeliveryStatus,
@@ -181,7 +182,10 @@ class FakeJournal:
         due = [
             (row.next_try_at, call_id, row)
             for (call_id, of), row in self._disk.deliveries.items()
-            if of == store and row.next_try_at is not None and row.next_try_at <= now
+            if of == store
+            and row.next_try_at is not None
+            # that far ahead was written before the clock was set back
+            and not now < row.next_try_at <= now + LONGEST_PAUSE
         ]
         return [
             Delivery(
@@ -190,7 +194,7 @@ class FakeJournal:
                 version=row.version,
                 attempts=row.attempts,
             )
-            for _, call_id, row in sorted(due, key=lambda found: found[0])[:limit]
+            for _, call_id, row in sorted(due, key=lambda found: (found[0] > now, found[0]))[:limit]
         ]
 
     async def next_due_at(self, store: StoreName) -> datetime | None:

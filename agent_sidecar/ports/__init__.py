@@ -9,6 +9,7 @@ from agent_sidecar.domain.telephony import TelephonyEvent, TelephonyKind
 from agent_sidecar.ports.basic import Clock, Embedder, Retriever
 from agent_sidecar.ports.closers import Closers
 from agent_sidecar.ports.journal import (
+    LONGEST_PAUSE,
     CommittedRecord,
     Delivery,
     DeliveryStatus,
@@ -22,6 +23,7 @@ from agent_sidecar.ports.stores import Conversations, Leads, Projection, Recordi
 from agent_sidecar.ports.telephony import CallControl, Dial, DialedLeg
 
 __all__ = [
+    "LONGEST_PAUSE",
     "CallControl",
     "Clock",
     "Closers",

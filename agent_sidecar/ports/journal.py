@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from agent_sidecar.domain.events import CallEvent
@@ -11,6 +11,9 @@ from agent_sidecar.domain.types import CallId, DeliveryState, LegId, StoreName
 
 # it is emptied and every call marked for it; it takes them
 RebuildStep = Literal["clearing", "filling"]
+# nobody postpones a delivery for longer: one that is due later was written before the wall's clock
+# was set back
+LONGEST_PAUSE = timedelta(seconds=90)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +100,10 @@ class Journal(Protocol):
         ...
 
     async def claim(self, store: StoreName, *, limit: int) -> Sequence[Delivery]:
-        """Return what is due for this store, oldest first. One caller per store at a time."""
+        """Return what is due for this store, oldest first. One caller per store at a time.
+
+        What is due in more than `LONGEST_PAUSE` is due now: the clock was set back.
+        """
         ...
 
     async def next_due_at(self, store: StoreName) -> datetime | None:

@@ -284,6 +284,18 @@ class TestDeliveries:
         (again,) = await journal.claim("neo4j", limit=1)
         assert again.attempts == 1
 
+    async def test_what_waits_is_due_at_once_when_the_clock_was_set_back(self, journal, clock):
+        for call_id in ("first", "second", "third"):
+            await journal.commit(rich_record(call_id))
+            clock.advance(1)
+        (first,) = await journal.claim("neo4j", limit=1)
+        await journal.postpone(first, next_try_at=clock.now() + timedelta(seconds=60), error="down")
+        clock.advance(-3600)
+        await journal.commit(rich_record("new"))
+        due = await journal.claim("neo4j", limit=10)
+        assert [d.record.call_id for d in due] == ["new", "second", "third", "first"]
+        assert len(await journal.claim("neo4j", limit=2)) == 2
+
     async def test_a_postponed_one_lets_the_others_go_first(self, journal, clock):
         for n in range(2):
             await journal.commit(stranger_record(f"call-{n}"))

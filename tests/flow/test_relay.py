@@ -122,6 +122,19 @@ async def test_the_journal_shows_why_a_record_waits(journal):
     assert status.next_try_at is not None
 
 
+async def test_a_clock_that_was_set_back_holds_up_nothing():
+    clock = FakeClock()
+    journal, store = FakeJournal(clock), FakeProjection("neo4j")
+    store.fails_with = StoreUnavailable("connection refused")
+    await commit(journal, CALL, "call-2")
+    async with running(Relay(journal, [store], clock, limits=LIMITS)):
+        await asyncio.sleep(5)
+        clock.advance(-86_400)
+        store.fails_with = None
+        await asyncio.sleep(120)
+    assert sorted(store.held) == [CALL, "call-2"]
+
+
 async def test_a_store_that_hangs_is_given_up_at_the_deadline_and_tried_again(journal):
     hung = FakeProjection("chroma", answers_after_s=10**6, dies_after_s=2)
     fine = FakeProjection("postgres")

@@ -1,7 +1,7 @@
 """Attaching to calls: opened when new, listened to, told when there is no such call."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -9,7 +9,7 @@ import structlog
 
 from agent_sidecar.domain import events as ev
 from agent_sidecar.domain.types import CommandId, LegId, Party
-from agent_sidecar.errors import CallEnded, CallUnknown, LegGone
+from agent_sidecar.errors import CallEnded, CallUnknown, JournalFailed, LegGone
 from agent_sidecar.live.admission import Admission
 from agent_sidecar.live.attaching import Attacher, Started, new_command
 from agent_sidecar.live.directory import Directory
@@ -71,8 +71,7 @@ class Attachments:
         # at once: whose they are must stand before anybody else takes them for another's
         for party, other in request.legs.items():
             kept.append(self._legs.attach(other, party, call, None)[1])
-        # lines that are acknowledged later must find their call after a crash
-        await asyncio.shield(asyncio.gather(*kept))
+        await self._wait_until_kept(call, kept, is_new=is_new)
         self._tokens.grant(
             key_of(token), now=self._parts.clock.now(), request=None, call_id=call.call_id
         )
@@ -89,6 +88,21 @@ class Attachments:
             if started.streaming or started.transcribing:
                 self._prove_answered(call, leg_id)
         return self._attached(call, leg_id, token, started)
+
+    async def _wait_until_kept(
+        self, call: LiveCall, kept: Sequence[Awaitable[object]], *, is_new: bool
+    ) -> None:
+        """Wait for the disk: lines that are acknowledged later must find their call after a crash.
+
+        Raises `JournalFailed`.
+        """
+        try:
+            await asyncio.shield(asyncio.gather(*kept))
+        except JournalFailed as exc:
+            if is_new and not call.was_heard:
+                # asked again it must be kept, and not be found here as if it had been
+                self._forget(call, str(exc))
+            raise
 
     async def _attach_other(self, leg_id: LegId, role: Party, request: AttachRequest) -> Attached:
         """Let another leg join its call."""
@@ -157,13 +171,17 @@ class Attachments:
     async def _end(self, call: LiveCall, gone: LegGone, *, is_new: bool) -> NoReturn:
         """Say that there is no such call; one that nobody was heard in leaves no record."""
         if is_new and not call.was_heard:
-            self._directory.forget(call)
-            self._tokens.forget(call.call_id)
-            self._parts.note_calls()
-            await asyncio.shield(call.discard(str(gone)))
+            self._forget(call, str(gone))
         else:
             call.wrap_up(str(gone), interrupted=True)
         raise _gone(gone)
+
+    def _forget(self, call: LiveCall, reason: str) -> None:
+        """Let there be no such call."""
+        self._directory.forget(call)
+        self._tokens.forget(call.call_id)
+        self._parts.note_calls()
+        call.discard(reason)
 
     def _prove_answered(self, call: LiveCall, leg_id: LegId) -> None:
         """Note that a leg is answered whose webhook never came: only such a leg takes commands."""

@@ -7,6 +7,7 @@ import structlog
 
 from agent_sidecar.domain.call import Call
 from agent_sidecar.domain.record import CallRecord, Configuration
+from agent_sidecar.domain.types import CallId
 from agent_sidecar.errors import JournalFailed
 from agent_sidecar.ports import Journal
 
@@ -69,3 +70,14 @@ class RecordKeeper:
             raise
         self._newest = record
         self._on_kept(record)
+
+
+async def forget_events(journal: Journal, call_id: CallId) -> None:
+    """Forget a call that never was one, whatever it takes: a restart would make a record of it."""
+    while True:
+        try:
+            await journal.discard(call_id)
+        except JournalFailed:
+            await asyncio.sleep(RETRY_S)
+        else:
+            return

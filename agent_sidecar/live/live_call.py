@@ -29,7 +29,7 @@ from agent_sidecar.live.ahead import Ahead
 from agent_sidecar.live.attempts import Attempts
 from agent_sidecar.live.call_parts import CallParts, RunningTransfer
 from agent_sidecar.live.degrading import Degrading
-from agent_sidecar.live.keeping import RecordKeeper
+from agent_sidecar.live.keeping import RecordKeeper, forget_events
 from agent_sidecar.live.messages import (
     call_message,
     hint_message,
@@ -196,8 +196,11 @@ class LiveCall:
                     # nothing is made ready in a group that ends
                     with self._ahead:
                         await self._over.wait()
-                        if not self._is_ghost:
-                            await asyncio.sleep(LATE_S)
+                        await (
+                            forget_events(self._parts.journal, self.call_id)
+                            if self._is_ghost
+                            else asyncio.sleep(LATE_S)
+                        )
                     _forget()
             except* _Forgotten:
                 log.debug("call_forgotten")
@@ -231,11 +234,10 @@ class LiveCall:
         for transfer in self.attempts.all:
             self._spawn(transfer.run, "transfer")
 
-    async def discard(self, reason: str) -> None:
-        """Forget a call that never was one: no record of it is made."""
+    def discard(self, reason: str) -> None:
+        """Forget a call that never was one, here and in the journal: no record of it is made."""
         self._is_ghost = True
         self._over.set()
-        await self._parts.journal.discard(self.call_id)
         self._tell("ended", reason=reason)
 
     def _keep(self, event: ev.CallEvent) -> Awaitable[None]:

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from agent_sidecar.domain.events import TransferWanted
+from agent_sidecar.domain import events as ev
 from agent_sidecar.domain.types import CommandId, Lead, LegId
 from agent_sidecar.errors import CommandRefused, CommandUncertain, JournalFailed, Overloaded
 from agent_sidecar.live.requests import Attached, AttachRequest
@@ -98,7 +98,7 @@ async def test_a_passive_call_sends_no_command_ever():
         attached = await attach(shell, passive=True)
         assert (attached.streaming, attached.problems) == (False, ())
         call = shell.call()
-        await call.feed(TransferWanted(at=call.now(), by="Ann"))
+        await call.feed(ev.TransferWanted(at=call.now(), by="Ann"))
         await shell.registry.detach(call.call_id)
         await call.recorded.wait()
         assert control_of(shell).commands == []
@@ -133,7 +133,37 @@ async def test_a_call_that_is_not_on_disk_is_not_acknowledged():
         shell.journal.fails_with = JournalFailed("disk full")
         with pytest.raises(JournalFailed):
             await attach(shell)
+        assert shell.registry.live_calls() == []
+        await asyncio.sleep(5)
         shell.journal.fails_with = None
+        # asked again it is: what is acknowledged now must survive a crash
+        again = await attach(shell)
+        opened, *_ = shell.journal.events(again.call_id)
+        assert isinstance(opened, ev.CallOpened)
+
+
+async def test_a_call_that_was_half_on_disk_and_refused_is_no_call_after_a_restart(monkeypatch):
+    async with running() as shell:
+        append = shell.journal.append
+        failure = JournalFailed("disk full")
+
+        async def half(call_id, event):
+            if isinstance(event, ev.LegJoined):
+                raise failure
+            await append(call_id, event)
+
+        async def fails(call_id):
+            raise failure
+
+        with monkeypatch.context() as full:
+            full.setattr(shell.journal, "append", half)
+            full.setattr(shell.journal, "discard", fails)
+            with pytest.raises(JournalFailed):
+                await attach(shell)
+            await asyncio.sleep(1)
+            assert len(await shell.journal.open_calls()) == 1
+        await asyncio.sleep(2)
+        assert await shell.journal.open_calls() == []
 
 
 async def test_what_is_known_of_the_lead_later_completes_the_call():

@@ -43,7 +43,11 @@ _CONSTRAINT_TRIES = 8
 # a pooled connection may have died with its server: one fresh one is worth a try, more are not
 _CONNECTION_TRIES = 2
 # what the servers say when they, not the data, are the reason
-_NOT_THE_DATA = ("Timeout", "TimedOut", "DatabaseNotFound", "Security", "Terminated", "NotALeader")
+_NOT_THE_DATA = (
+    *("Timeout", "TimedOut", "DatabaseNotFound", "Security", "Terminated", "NotALeader"),
+    # a commit that failed, when its disk is full for instance, as ArcadeDB says it
+    "TransactionNotFound",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

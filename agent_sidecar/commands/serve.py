@@ -18,6 +18,9 @@ from agent_sidecar.telemetry import set_up_logging
 
 log = structlog.get_logger()
 
+# a data folder whose disk is full is tried again so soon
+ANNOUNCE_AGAIN_S = 1.0
+
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C; a second one hurries."""
@@ -58,7 +61,7 @@ async def _run_service(settings: Settings, stop: asyncio.Event) -> None:
         # what was imported stays: looking through it takes 0.35 s, in which no call is heard
         gc.collect()
         gc.freeze()
-        announce(settings, service.port)
+        announcing = asyncio.create_task(_announce(settings, service.port), name="announce")
         log.info(
             "service_ready",
             url=f"http://{settings.host}:{service.port}",
@@ -69,8 +72,26 @@ async def _run_service(settings: Settings, stop: asyncio.Event) -> None:
         try:
             await stop.wait()
         finally:
+            announcing.cancel()
             withdraw(settings)
     log.info("service_stopped")
+
+
+async def _announce(settings: Settings, port: int) -> None:
+    """Say where we are, as soon as the disk has room for it: calls are served without."""
+    while True:
+        try:
+            announce(settings, port)
+        except OSError as exc:
+            log.error(  # noqa: TRY400  # what it means is all there is to say
+                "service_not_announced",
+                error=str(exc),
+                what_to_do="make room on the data folder's disk: until then no command finds this"
+                " service, and calls are not acknowledged",
+            )
+            await asyncio.sleep(ANNOUNCE_AGAIN_S)
+        else:
+            return
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -18,7 +18,7 @@ SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup dev demo test check static unit contract e2e bench fuzz clean
+.PHONY: help setup dev demo test check static unit contract e2e bench fuzz chaos clean
 
 help: ## show this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -67,6 +67,9 @@ bench: dev ## every bench with its smaller load; one alone, whole: .venv/bin/pyt
 
 fuzz: dev ## nonsense at every door for a minute each; ARGS="--seconds 600 --seed 7"
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+chaos: dev ## break it on purpose for an hour: kills, faults, full disks, clocks; ARGS="--only kills --kills 20"
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 clean: ## remove what was built here; the data folder stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
 import asyncpg
@@ -18,6 +18,7 @@ from agent_sidecar.adapters.postgres_lead_changes import PostgresLeadChanges
 from agent_sidecar.adapters.postgres_leads import PostgresLeads
 from agent_sidecar.domain.types import Lead
 from agent_sidecar.errors import StoreUnavailable
+from agent_sidecar.ports import ChangedLead
 from agent_sidecar.wrapup.lead_feed import LeadFeed
 from tests.builders import at, rich_lead, rich_record
 
@@ -64,8 +65,8 @@ class House:
 
 
 @pytest_asyncio.fixture
-async def house(gated_postgres_url: str, postgres_url: str, bolt: Bolt) -> AsyncIterator[House]:
-    async with PgPool(gated_postgres_url) as pool:
+async def house(postgres_url: str, bolt: Bolt) -> AsyncIterator[House]:
+    async with PgPool(postgres_url) as pool:
         house = House(pool, bolt, postgres_url)
         await house.crm.migrate()
         yield house
@@ -184,6 +185,24 @@ async def test_the_feed_fills_a_graph_that_was_cleared(house: House):
         await house.graph.apply(rich_record())
         feed.wake()
         await _until(house, lambda node: node.get("status") == "closed")
+
+
+async def test_changes_are_told_one_at_a_time_through_a_pooler_too(gated_postgres_url: str):
+    async with PgPool(gated_postgres_url) as pool:
+        await PostgresCrm(pool).migrate()
+        made = await PostgresLeads(pool).find_or_create(rich_lead())
+        changes = PostgresLeadChanges(pool)
+        told: list[str] = []
+
+        async def take(leads: Sequence[ChangedLead]) -> None:
+            told.extend(changed.lead_id for changed in leads)
+            assert await changes.tell(take, most=5) == 0
+
+        assert await changes.tell(take, most=5) == 1
+        assert await changes.tell(take, most=5) == 0
+        await changes.change_all()
+        assert await changes.tell(take, most=5) == 1
+    assert told == [made.lead_id] * 2
 
 
 @contextlib.asynccontextmanager

@@ -167,14 +167,13 @@ async def test_a_stranger_who_hangs_up_at_once_is_refused_nowhere(
     mongo: MongoConversations,
     bolt: Bolt,
     stack: StackUrls,
-    gated_postgres_url: str,
     postgres_url: str,
     stranger: CallRecord,
 ):
     assert stack.chroma
     await empty_chroma(stack.chroma)
     async with (
-        PgPool(gated_postgres_url) as pool,
+        PgPool(postgres_url) as pool,
         ChromaServer(stack.chroma, model=MODEL, dimension=DIMENSION) as server,
     ):
         stores = (

@@ -55,8 +55,8 @@ async def mongo(emptied_mongo: MongoConversations) -> MongoConversations:
 
 
 @pytest_asyncio.fixture
-async def pool(gated_postgres_url: str) -> AsyncIterator[PgPool]:
-    async with PgPool(gated_postgres_url) as pool:
+async def pool(postgres_url: str) -> AsyncIterator[PgPool]:
+    async with PgPool(postgres_url) as pool:
         await PostgresCrm(pool).migrate()
         yield pool
 

@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 import asyncpg
+import bson
 import pytest
 
 from agent_sidecar.adapters.pg import PgPool
@@ -13,6 +14,7 @@ from agent_sidecar.adapters.postgres_conversations import PostgresConversations
 from agent_sidecar.adapters.postgres_crm import PostgresCrm
 from agent_sidecar.adapters.postgres_leads import PostgresLeads
 from agent_sidecar.adapters.sqlite_journal import SqliteJournal
+from agent_sidecar.adapters.stored_conversation import stored_document
 from agent_sidecar.domain.types import STORES
 from tests.builders import rich_lead, rich_record
 
@@ -37,6 +39,10 @@ OLD_TRANSFER = """
 INSERT INTO transfers (transfer_id, call_id, lead_id, closer, initiated_at, outcome_type,
     conversion_result)
 VALUES ('old:t1', $1, $2, 'Kevin', '2026-01-02', 'bridged', 'scheduled')
+"""
+OLD_CONVERSATION = """
+INSERT INTO conversations (id, lead_id, started_at, outcome, score, doc, search)
+VALUES ($1, $2, $3, 'hot_transfer', 82.25, $4, to_tsvector('english', 'passive income'))
 """
 
 
@@ -91,9 +97,10 @@ async def test_old_conversations_are_read_and_written(postgres_url: str):
     record = rich_record()
     async with PgPool(postgres_url) as pool:
         store = PostgresConversations(pool)
-        # its first version had the columns of today
-        await store.apply(record)
-        kept = await connection.fetchval("SELECT doc FROM conversations")
+        kept = bson.encode(stored_document(record))
+        await connection.execute(
+            OLD_CONVERSATION, record.call_id, record.lead.lead_id, record.started_at, kept
+        )
         await store.migrate()
         assert await connection.fetchval("SELECT doc FROM conversations") == kept
         assert await store.differences([record]) == {}

@@ -15,7 +15,8 @@ PAGE = (Path(__file__).parents[2] / "deploy" / "fields.md").read_text("utf-8")
 SCHEMA = resources.files("agent_sidecar.adapters") / "schema"
 _TABLE = re.compile(r"CREATE TABLE (\w+) \((.*?)\n\);", re.DOTALL)
 _COLUMN = re.compile(r"^    ([a-z_]+) [a-z]", re.MULTILINE)
-_ADDED = re.compile(r"ALTER TABLE (\w+)\s+ADD COLUMN (?:IF NOT EXISTS )?(\w+)")
+_ALTERED = re.compile(r"ALTER TABLE (\w+)\s+([^;]*)")
+_ADDED = re.compile(r"ADD COLUMN (?:IF NOT EXISTS )?(\w+)")
 
 
 def section(heading: str) -> str:
@@ -48,8 +49,8 @@ def columns(part: str) -> Mapping[str, set[str]]:
         sql = file.read_text("utf-8")
         for table, body in _TABLE.findall(sql):
             found[table] = {c for c in _COLUMN.findall(body) if c not in {"constraint"}}
-        for table, column in _ADDED.findall(sql):
-            found[table].add(column)
+        for table, changes in _ALTERED.findall(sql):
+            found[table] |= set(_ADDED.findall(changes))
     return found
 
 

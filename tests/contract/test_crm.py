@@ -136,6 +136,18 @@ async def test_a_rich_record_leaves_no_column_empty(crm: PostgresCrm, tables: Ta
     assert transfer["key_indicators"] == ["engagement", "buying signal: when could I start"]
 
 
+async def test_a_lead_that_a_person_has_edited_is_no_difference(
+    crm: PostgresCrm, pool: PgPool, tables: Tables
+):
+    await crm.apply(rich_record())
+    leads = PostgresLeads(pool)
+    await leads.put(Lead(lead_id=rich_lead().lead_id, status="closed", phone="+12125550199"))
+    assert await crm.differences([rich_record()]) == {}
+    assert await tables.status() == "closed"
+    await tables.execute("UPDATE leads SET status = 'contacted', city = 'Oslo'")
+    assert await crm.differences([rich_record()]) == {}
+
+
 async def test_a_rich_record_moves_its_lead(crm: PostgresCrm, tables: Tables):
     await crm.apply(rich_record())
     lead = await tables.lead()

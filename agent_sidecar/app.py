@@ -53,6 +53,7 @@ from agent_sidecar.upkeep import (
     keep_warm,
     load_closers,
 )
+from agent_sidecar.wrapup.lead_feed import LeadFeed
 from agent_sidecar.wrapup.relay import Relay, Settled
 
 log = structlog.get_logger()
@@ -109,11 +110,12 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         parts = await open_parts(settings, urls, playbook, exits)
         control = _control(settings, exits)
         tasks = await exits.enter_async_context(_background())
+        feed = LeadFeed(parts.stores.lead_changes, parts.stores.lead_nodes)
         relay = Relay(
             parts.journal,
             parts.stores.projections,
             parts.clock,
-            on_settled=lambda settled: _tell_settled(parts, settled),
+            on_settled=lambda settled: _tell_settled(parts, settled, feed),
         )
         address = _Address(settings)
         attacher = Attacher(
@@ -142,6 +144,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         tasks.create_task(parts.lag.run(), name="lag")
         _keep_up(parts, warm, desk, care, tasks)
         tasks.create_task(relay.run(), name="relay")
+        tasks.create_task(alone(feed.run()), name="leads")
         tasks.create_task(alone(parts.closers.run()), name="leases")
         vigil = Vigil(registry.live_calls, control, parts.clock, settings.quiet_call_s)
         tasks.create_task(alone(vigil.run()), name="vigil")
@@ -324,8 +327,11 @@ def _guard(parts: Parts, control: TelnyxControl, registry: Registry) -> Transfer
     )
 
 
-def _tell_settled(parts: Parts, settled: Settled) -> None:
+def _tell_settled(parts: Parts, settled: Settled, feed: LeadFeed) -> None:
     parts.metrics.delivery(settled.store, settled.state)
+    if settled.store == "postgres" and settled.state == "delivered":
+        # the call has moved its lead on
+        feed.wake()
     if settled.state == "pending":
         return
     engine = next(p.engine for p in parts.stores.projections if p.store == settled.store)

@@ -18,6 +18,7 @@ from agent_sidecar.commands.availability_arguments import add_availability
 from agent_sidecar.commands.backup_arguments import add_backup
 from agent_sidecar.commands.care_arguments import add_care
 from agent_sidecar.commands.insights_arguments import add_insights
+from agent_sidecar.commands.leads_arguments import add_leads
 from agent_sidecar.commands.learn_arguments import add_learn
 from agent_sidecar.domain.transfer_result import Conversion
 from agent_sidecar.errors import SidecarError
@@ -84,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_policy(commands)
     add_availability(commands, _command)
     add_insights(commands, _command)
+    add_leads(commands, _command)
     _add_transfer(commands)
     add_care(commands, _command)
     add_backup(commands, _command)

@@ -4,6 +4,7 @@ SidecarError
 ├── SettingsInvalid         a setting is wrong: mend the named field, start again
 ├── PlaybookInvalid         the playbook is wrong: mend the named line
 ├── RecordedCallInvalid     a recorded call is wrong: mend the named line and key
+├── LeadsFileInvalid        a file of leads cannot be read at all: mend what the text names
 ├── DataFolderInUse         another process owns the data folder: stop it, or use its service
 ├── PortInUse               something listens on our port: stop it, or set another
 ├── EmbeddedServerFailed    a local server did not start: the message shows its log
@@ -51,6 +52,10 @@ class PlaybookInvalid(SidecarError):
 
 class RecordedCallInvalid(SidecarError):
     """A line of a recorded-call file cannot be used; the text names line and key."""
+
+
+class LeadsFileInvalid(SidecarError):
+    """A file of leads is no CSV with the columns that are needed; the text names what is wrong."""
 
 
 class DataFolderInUse(SidecarError):

@@ -20,11 +20,13 @@ from agent_sidecar.adapters.neo4j_audit import Neo4jAudit
 from agent_sidecar.adapters.neo4j_evidence import Neo4jEvidence
 from agent_sidecar.adapters.neo4j_graph import Neo4jGraph
 from agent_sidecar.adapters.neo4j_insights import Neo4jInsights
+from agent_sidecar.adapters.neo4j_leads import Neo4jLeads
 from agent_sidecar.adapters.pg.pool import PgPool
 from agent_sidecar.adapters.postgres_conversations import PostgresConversations
 from agent_sidecar.adapters.postgres_copies import PostgresCopies
 from agent_sidecar.adapters.postgres_crm import PostgresCrm
 from agent_sidecar.adapters.postgres_insights import PostgresInsights
+from agent_sidecar.adapters.postgres_lead_changes import PostgresLeadChanges
 from agent_sidecar.adapters.postgres_leads import PostgresLeads
 from agent_sidecar.adapters.postgres_metrics import PostgresMetrics
 from agent_sidecar.adapters.postgres_schedule import PostgresSchedule
@@ -62,6 +64,8 @@ class Stores:
     leads: PostgresLeads
     copies: PostgresCopies
     metrics: PostgresMetrics
+    lead_changes: PostgresLeadChanges
+    lead_nodes: Neo4jLeads
     schedule: PostgresSchedule
     live: RedisLive
     evidence: Neo4jEvidence
@@ -129,6 +133,8 @@ async def open_stores(
             leads=PostgresLeads(pool),
             copies=PostgresCopies(pool),
             metrics=PostgresMetrics(pool),
+            lead_changes=PostgresLeadChanges(pool),
+            lead_nodes=Neo4jLeads(bolt),
             schedule=PostgresSchedule(pool),
             live=live,
             evidence=Neo4jEvidence(bolt),

@@ -30,6 +30,7 @@ from agent_sidecar.domain.facts import (
     EdgeType,
     GraphFacts,
     graph_facts,
+    is_from_crm,
     lead_properties,
     mean_traits,
     seen_later,
@@ -289,8 +290,8 @@ def _lead_differences(facts: GraphFacts, stored: Row | None) -> Iterable[str]:
         return
     if stored is None:
         yield f"the lead {facts.lead_id} is missing"
-    elif stored.get("seen_call") == facts.call_id:
-        # a later call of the same lead may say otherwise, and is right
+    elif stored.get("seen_call") == facts.call_id and not is_from_crm(stored):
+        # a later call of the same lead may say otherwise, or the CRM, and is right
         wanted = {key: value for key, value in facts.lead.items() if value is not None}
         for sentence in property_differences(wanted, {key: stored.get(key) for key in wanted}):
             yield f"lead {facts.lead_id}: {sentence}"

@@ -28,6 +28,11 @@ DELETE r
 NEW_CALLS = "UNWIND $rows AS row CREATE (c:Conversation:Call {id: row.id}) SET c = row.properties"
 CALLS = "UNWIND $rows AS row MATCH (c:Call {id: row.id}) SET c = row.properties"
 LEADS = "UNWIND $rows AS row MERGE (l:Lead {id: row.id}) SET l.leadId = row.id, l += row.properties"
+# known by the user's own id since the CRM was down when the lead was called
+LEADS_BY_ALIAS = "UNWIND $rows AS row MATCH (l:Lead {id: row.alias}) SET l += row.properties"
+DELETE_LEADS = "UNWIND $ids AS id MATCH (l:Lead {id: id}) DETACH DELETE l"
+WERE_ALL_TOLD = "MATCH (e:Evidence {name: 'leads'}) RETURN e.name AS name"
+NOTE_ALL_TOLD = "MERGE (e:Evidence {name: 'leads'})"
 CLOSERS = "UNWIND $rows AS row MERGE (k:Kevin {name: row.id}) SET k += row.properties"
 PATTERNS = "UNWIND $rows AS row MERGE (p:Pattern {id: row.id}) SET p.type = row.type"
 _FROM = "UNWIND $edges AS edge MATCH (c:Call {id: edge.of}) "
@@ -177,6 +182,8 @@ CLEAR: tuple[LiteralString, ...] = (
     "MATCH (x:Outcome) WITH x LIMIT $most DETACH DELETE x RETURN count(x) AS n",
     "MATCH (x:Kevin) WITH x LIMIT $most DETACH DELETE x RETURN count(x) AS n",
     "MATCH (x:Lead) WITH x LIMIT $most DETACH DELETE x RETURN count(x) AS n",
+    # after the leads: they are all told anew
+    "MATCH (x:Evidence {name: 'leads'}) WITH x LIMIT $most DELETE x RETURN count(x) AS n",
     "MATCH (e:Evidence {name: 'all'}) SET e.calls = 0, e.transferred = 0 RETURN 0 AS n",
 )
 

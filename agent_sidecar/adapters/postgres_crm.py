@@ -288,8 +288,10 @@ def _differences(
         set_status=call["set_status"] or "new",
         set_at=call["set_status_at"],
     )
-    if call["calls_status"] != progress.status:
-        yield f"leads.calls_status: found {call['calls_status']}, expected {progress.status}"
+    # null: a person has said something since, and no call has come after it
+    stands = call["calls_status"] or call["set_status"] or "new"
+    if stands != progress.status:
+        yield f"leads.calls_status: found {stands}, expected {progress.status}"
     rating, notes = progress.closer_rating, progress.closer_notes
     if rating is not None and call["lead_rating"] != rating:
         yield f"leads.kevin_rating: found {call['lead_rating']}, expected {rating}"

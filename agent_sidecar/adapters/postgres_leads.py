@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 from agent_sidecar.adapters.pg import Connection, PgPool, lead_rows
 from agent_sidecar.adapters.phones import DEFAULT_REGION, e164
 from agent_sidecar.domain.types import Lead
+from agent_sidecar.errors import RecordRejected
 
 _GET = "SELECT * FROM leads WHERE id = $1"
 _BY_PHONE = "SELECT * FROM leads WHERE phone = $1"
@@ -62,6 +63,29 @@ class PostgresLeads:
             return await lead_rows.put(connection, lead, region=self._region)
 
         return await self._pool.transact(work)
+
+    async def take_in(self, leads: Sequence[Lead]) -> Sequence[str]:
+        """Change or make the leads of a list; return `created`, `changed`, `unchanged` or why not.
+
+        A list may be old: a status counts only where the stored one is still `new`. Twice is as
+        once.
+        """
+        try:
+            return await self._pool.transact(lambda connection: self._each(connection, leads))
+        except RecordRejected as exc:
+            # PostgreSQL itself refused one, and with it the whole transaction
+            if len(leads) == 1:
+                return [str(exc)]
+        return [said for lead in leads for said in await self.take_in([lead])]
+
+    async def _each(self, connection: Connection, leads: Sequence[Lead]) -> Sequence[str]:
+        said: list[str] = []
+        for lead in leads:
+            try:
+                said.append(await lead_rows.take_in(connection, lead, region=self._region))
+            except RecordRejected as exc:
+                said.append(str(exc))
+        return said
 
     async def find(self, *, phone: str | None = None, limit: int = 50) -> Sequence[Lead]:
         """Return the lead of that phone, or without one the leads changed last."""

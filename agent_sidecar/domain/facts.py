@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 from agent_sidecar.domain.record import CallRecord, Credit, GivenHint, ObjectionMet
 from agent_sidecar.domain.tally import Count, counts, days, pattern_effectiveness
-from agent_sidecar.domain.types import CallId
+from agent_sidecar.domain.types import CallId, Lead
 
 Property: TypeAlias = str | int | float | bool | datetime | list[str] | list[float] | None
 Properties: TypeAlias = Mapping[str, Property]
@@ -81,13 +81,7 @@ def graph_facts(record: CallRecord) -> GraphFacts:
         call_id=record.call_id,
         call=_call(record),
         lead_id=record.lead.lead_id,
-        lead={
-            "phone": record.lead.phone,
-            "status": record.lead.status,
-            "income_range": record.lead.current_income_range,
-            "experience": record.lead.experience_level,
-            "availability": record.lead.time_availability,
-        },
+        lead=lead_facts(record.lead),
         seen_at=record.ended_at,
         closer=record.closer,
         closer_available=record.closer_available,
@@ -97,6 +91,17 @@ def graph_facts(record: CallRecord) -> GraphFacts:
         contribution=counts(record),
         at_days=days(record.started_at),
     )
+
+
+def lead_facts(lead: Lead) -> dict[str, str | None]:
+    """Return what the graph holds of the lead himself; None: not known."""
+    return {
+        "phone": lead.phone,
+        "status": lead.status,
+        "income_range": lead.current_income_range,
+        "experience": lead.experience_level,
+        "availability": lead.time_availability,
+    }
 
 
 def seen_later(facts: GraphFacts, stored: Mapping[str, object]) -> bool:
@@ -111,11 +116,21 @@ def seen_later(facts: GraphFacts, stored: Mapping[str, object]) -> bool:
 
 
 def lead_properties(facts: GraphFacts, stored: Mapping[str, object]) -> dict[str, object]:
-    """Return what changes on the lead's node: what is newer counts, what is known completes."""
+    """Return what changes on the lead's node: what is newer counts, what is known completes.
+
+    Nothing once the CRM has told of the lead: it heard of every call as well, and of every edit.
+    """
+    if is_from_crm(stored):
+        return {}
     if not seen_later(facts, stored):
         return {k: v for k, v in facts.lead.items() if v is not None and stored.get(k) is None}
     known = {key: value for key, value in facts.lead.items() if value is not None}
     return {**known, "seen_at": facts.seen_at, "seen_call": facts.call_id}
+
+
+def is_from_crm(stored: Mapping[str, object]) -> bool:
+    """Tell whether a lead's node says what the CRM says, which may be newer than any record."""
+    return stored.get("from_crm") is True
 
 
 def mean_traits(calls: Sequence[Mapping[str, object]]) -> dict[str, float | None]:

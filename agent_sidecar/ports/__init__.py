@@ -19,12 +19,13 @@ from agent_sidecar.ports.journal import (
     ReceivedWebhook,
 )
 from agent_sidecar.ports.listening import MessageType, Publisher
-from agent_sidecar.ports.stores import Conversations, Leads, Projection, Recordings
+from agent_sidecar.ports.stores import ChangedLead, Conversations, Leads, Projection, Recordings
 from agent_sidecar.ports.telephony import CallControl, Dial, DialedLeg
 
 __all__ = [
     "LONGEST_PAUSE",
     "CallControl",
+    "ChangedLead",
     "Clock",
     "Closers",
     "CommittedRecord",

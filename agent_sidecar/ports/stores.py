@@ -1,6 +1,7 @@
 """The stores of finished calls, their source, recordings and leads."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -99,6 +100,15 @@ class Recordings(Protocol):
         Raises `RecordingUnavailable` (try again) or `RecordingRefused` (do not).
         """
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedLead:
+    """A lead as the CRM has him now."""
+
+    lead_id: str
+    # None: he was deleted
+    lead: Lead | None
 
 
 class Leads(Protocol):

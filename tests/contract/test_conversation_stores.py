@@ -23,8 +23,9 @@ from agent_sidecar.domain.record import CallRecord
 from agent_sidecar.domain.types import CallId, Lead
 from agent_sidecar.errors import SettingsInvalid, StoreUnavailable
 from tests.builders import at, rich_record, rich_segments, stranger_record
-from tests.contract.conftest import postgres_socket, through
+from tests.contract.conftest import through, way_to_postgres
 from tests.contract.gate import Gate
+from tests.contract.pgbouncer import NOT_INSTALLED
 from tests.fakes import FakeConversations
 
 pytestmark = pytest.mark.contract
@@ -48,9 +49,9 @@ class Place:
     tamper: Tamper
 
 
-@pytest.fixture(params=["postgres", "mongodb"])
+@pytest.fixture(params=["postgres", "pooled", "mongodb"])
 def parts(request: pytest.FixtureRequest) -> Parts:
-    return {"postgres": _postgres, "mongodb": _mongodb}[request.param](request)
+    return {"postgres": _postgres, "pooled": _pooled, "mongodb": _mongodb}[request.param](request)
 
 
 @pytest_asyncio.fixture
@@ -330,12 +331,19 @@ def test_a_url_that_is_none_is_a_wrong_setting():
 # --- the two kinds of place -----------------------------------------------------------------------
 
 
-def _postgres(request: pytest.FixtureRequest) -> Parts:
+def _pooled(request: pytest.FixtureRequest) -> Parts:
+    pgbouncer: int | None = request.getfixturevalue("pgbouncer")
+    if pgbouncer is None:
+        pytest.skip(NOT_INSTALLED)
+    return _postgres(request, pgbouncer)
+
+
+def _postgres(request: pytest.FixtureRequest, pgbouncer: int | None = None) -> Parts:
     url: str = request.getfixturevalue("postgres_url")
-    gate = Gate(postgres_socket(request.getfixturevalue("stack")))
+    gate = Gate(way_to_postgres(request.getfixturevalue("stack"), pgbouncer))
 
     def store() -> Store:
-        return PostgresConversations(PgPool(through(url, gate)))
+        return PostgresConversations(PgPool(through(url, gate, pooled=pgbouncer is not None)))
 
     async def tamper(call_id: str, change: Change) -> None:
         connection = await asyncpg.connect(url)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from importlib import resources
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +26,10 @@ pytestmark = pytest.mark.contract
 
 # of a rich call a person says these later
 SAID_LATER = {"kevin_rating", "conversion_result", "notes", "result_at"}
+
+
+_SCHEMA = resources.files("agent_sidecar.adapters") / "schema" / "postgres" / "crm"
+MIGRATIONS = sorted(f"crm/{file.name}" for file in _SCHEMA.iterdir() if file.is_file())
 
 
 class Tables:
@@ -92,22 +97,13 @@ async def test_it_says_what_it_is(crm: PostgresCrm):
 
 async def test_a_migration_says_what_it_applied_and_finds_nothing_the_second_time(pool: PgPool):
     crm = PostgresCrm(pool)
-    assert await crm.migrate() == [
-        "crm/001_leads_calls_transfers.sql",
-        "crm/002_closers_and_users.sql",
-        "crm/003_learning_metrics.sql",
-        "crm/004_availability_overrides.sql",
-        "crm/005_transfer_results.sql",
-        "crm/006_lead_field.sql",
-        "crm/007_daily_metrics.sql",
-    ]
+    assert await crm.migrate() == MIGRATIONS
     assert await crm.migrate() == []
 
 
 async def test_two_migrations_at_once_apply_each_file_once(pool: PgPool):
     one, other = await asyncio.gather(PostgresCrm(pool).migrate(), PostgresCrm(pool).migrate())
-    assert sorted([*one, *other]) == sorted(set(one) | set(other))
-    assert "crm/007_daily_metrics.sql" in {*one, *other}
+    assert sorted([*one, *other]) == MIGRATIONS
 
 
 async def test_tables_of_somebody_else_are_not_touched(pool: PgPool, postgres_url: str):
@@ -138,6 +134,18 @@ async def test_a_rich_record_leaves_no_column_empty(crm: PostgresCrm, tables: Ta
     assert (call["hints_judged"], call["hints_came_true"]) == (1, 1)
     assert transfer["duration"] == 170
     assert transfer["key_indicators"] == ["engagement", "buying signal: when could I start"]
+
+
+async def test_a_lead_that_a_person_has_edited_is_no_difference(
+    crm: PostgresCrm, pool: PgPool, tables: Tables
+):
+    await crm.apply(rich_record())
+    leads = PostgresLeads(pool)
+    await leads.put(Lead(lead_id=rich_lead().lead_id, status="closed", phone="+12125550199"))
+    assert await crm.differences([rich_record()]) == {}
+    assert await tables.status() == "closed"
+    await tables.execute("UPDATE leads SET status = 'contacted', city = 'Oslo'")
+    assert await crm.differences([rich_record()]) == {}
 
 
 async def test_a_rich_record_moves_its_lead(crm: PostgresCrm, tables: Tables):

@@ -1,9 +1,8 @@
 """The graph on ArcadeDB, and on a real Neo4j where `NEO4J_TEST_URL` names one: it is emptied."""
 
 import asyncio
-import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from importlib import resources
@@ -33,28 +32,6 @@ NO_PASSWORD = "no password"  # noqa: S105
 NOW = at(300)
 ASK_BACK = StrategyName("ask_back")
 TIME = ObjectionType("time")
-
-
-@pytest.fixture(params=["arcadedb", "neo4j"])
-async def bolt(request: pytest.FixtureRequest, stack: StackUrls) -> AsyncIterator[Bolt]:
-    """Give a graph server with our schema and nothing in it."""
-    if request.param == "arcadedb":
-        assert stack.neo4j
-        assert stack.neo4j_user
-        assert stack.neo4j_password
-        address = BoltAddress(url=stack.neo4j, user=stack.neo4j_user, password=stack.neo4j_password)
-    else:
-        if not os.environ.get("NEO4J_TEST_URL"):
-            pytest.skip("NEO4J_TEST_URL names no Neo4j")
-        address = BoltAddress(
-            url=os.environ["NEO4J_TEST_URL"],
-            user=os.environ.get("NEO4J_TEST_USER", "neo4j"),
-            password=os.environ["NEO4J_TEST_PASSWORD"],
-        )
-    async with Bolt(address, serialize_writes=request.param == "arcadedb") as bolt:
-        await bolt.run("MATCH (n) DETACH DELETE n")
-        await Neo4jGraph(bolt).migrate()
-        yield bolt
 
 
 @pytest.fixture

@@ -33,14 +33,14 @@ from agent_sidecar.domain.record import CallRecord, Outcome
 from agent_sidecar.domain.tally import kinds
 from agent_sidecar.domain.types import Lead, ObjectionType, Vector
 from tests.builders import PRICE, REFRAME, STARTED_AT, at, rich_record, stranger_record
-from tests.contract import test_graph, test_vectors
+from tests.contract import test_vectors
 from tests.contract.test_graph import lost
 from tests.contract.test_vectors import vector
 
 pytestmark = pytest.mark.contract
 
 # the fixtures of the stores' own suites
-bolt, server, index = test_graph.bolt, test_vectors.server, test_vectors.index
+server, index = test_vectors.server, test_vectors.index
 
 KIND = (("experience_level", "beginner"), ("motivation", "high"))
 NARROW = "experience_level=beginner|motivation=high"

@@ -213,6 +213,46 @@ async def test_without_its_tables_it_says_what_to_do(postgres_url: str):
             await PostgresLeads(pool).find()
 
 
+# --- lists of leads -------------------------------------------------------------------------------
+
+
+async def test_a_list_makes_and_changes_leads_and_twice_is_as_once(leads: PostgresLeads):
+    listed = [
+        Lead(external_id="a", phone="+12125550101", first_name="Ada"),
+        Lead(phone="+12125550102", city="Oslo"),
+        # the first again, by another name, and more of him
+        Lead(phone="+12125550101", city="Rome"),
+    ]
+    assert await leads.take_in(listed) == ["created", "created", "changed"]
+    assert await leads.take_in(listed) == ["unchanged"] * 3
+    (ada,) = await leads.find(phone="+12125550101")
+    assert (ada.external_id, ada.first_name, ada.city) == ("a", "Ada", "Rome")
+
+
+async def test_a_list_does_not_move_a_lead_back(leads: PostgresLeads):
+    listed = [Lead(phone="+12125550101", status="contacted", city="Oslo")]
+    assert await leads.take_in(listed) == ["created"]
+    (ada,) = await leads.find()
+    await leads.put(Lead(lead_id=ada.lead_id, status="closed", city="Rome"))
+    assert await leads.take_in(listed) == ["changed"]
+    (ada,) = await leads.find()
+    assert (ada.status, ada.city) == ("closed", "Oslo")
+
+
+async def test_a_lead_of_a_list_that_cannot_be_taken_hinders_no_other(leads: PostgresLeads):
+    await leads.put(Lead(external_id="a", phone="+12125550101"))
+    said = await leads.take_in(
+        [
+            Lead(external_id="b", phone="+12125550101"),
+            Lead(external_id="c", status="won"),
+            Lead(external_id="d"),
+        ]
+    )
+    assert said[2] == "created"
+    assert "whose external_id is another one" in said[0]
+    assert "must be one of" in said[1]
+
+
 # --- closers' hours -------------------------------------------------------------------------------
 
 KEVIN = Closer(

@@ -40,8 +40,8 @@ class Tables:
 
 
 @pytest_asyncio.fixture
-async def tables(postgres_url: str) -> AsyncIterator[Tables]:
-    async with PgPool(postgres_url) as pool:
+async def tables(postgres_url: str, gated_postgres_url: str) -> AsyncIterator[Tables]:
+    async with PgPool(gated_postgres_url) as pool:
         await PostgresCrm(pool).migrate()
     connection = await asyncpg.connect(postgres_url)
     yield Tables(connection)

@@ -7,6 +7,8 @@ from agent_sidecar.domain.facts import (
     Edge,
     effectiveness,
     graph_facts,
+    is_from_crm,
+    lead_facts,
     lead_properties,
     mean_traits,
     seen_later,
@@ -177,3 +179,11 @@ def test_traits_are_the_mean_of_what_was_heard_in_any_order():
     assert means == mean_traits(calls[::-1])
     assert set(means) == set(TRAITS)
     assert means["pace"] is None
+
+
+def test_what_the_crm_says_of_a_lead_is_no_records_to_change():
+    edited = {**lead_facts(rich_lead(status="closed", phone=None)), "from_crm": True}
+    assert is_from_crm(edited)
+    assert lead_properties(graph_facts(rich_record()), edited) == {}
+    # a graph that was filled before the CRM told of anybody
+    assert not is_from_crm({"status": "contacted"})

@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from agent_sidecar.adapters.bolt import Bolt, BoltAddress
+from agent_sidecar.embedded import running_stack
 from tests.e2e.conftest import Shared
 from tests.e2e.front_door import Api
 from tests.e2e.phone import Phone
@@ -36,7 +38,31 @@ async def test_a_closer_s_word_reaches_the_stores_and_said_again_changes_nothing
     assert view["version"] == 3
     assert await api.is_clean()
     leads = (await api.get("/v1/leads"))["leads"]
-    assert [x["status"] for x in leads if x["external_id"] == phone.leg_id] == ["zoom_scheduled"]
+    (lead_id,) = [x["lead_id"] for x in leads if x["external_id"] == phone.leg_id]
+    assert await status_in_the_graph(shared, lead_id, "zoom_scheduled") == "zoom_scheduled"
+    # a person's edit, long after the call
+    edit = json.dumps({"status": "closed"}).encode()
+    assert (await api.send("PUT", f"/v1/leads/{lead_id}", body=edit))[0] == 200
+    assert await status_in_the_graph(shared, lead_id, "closed") == "closed"
+    assert await api.is_clean()
+
+
+async def status_in_the_graph(shared: Shared, lead_id: str, wanted: str) -> object:
+    """Return the status of the lead's node, once it is the one that is waited for."""
+    urls = running_stack(shared.sidecar.folder)
+    assert urls is not None
+    address = BoltAddress(
+        url=urls.neo4j or "", user=urls.neo4j_user or "", password=urls.neo4j_password or ""
+    )
+    status: object = None
+    async with Bolt(address, serialize_writes=True) as bolt:
+        for _ in range(100):
+            rows = await bolt.read("MATCH (l:Lead {id: $id}) RETURN l.status AS status", id=lead_id)
+            status = rows[0]["status"] if rows else None
+            if status == wanted:
+                break
+            await asyncio.sleep(0.15)
+    return status
 
 
 async def test_a_transfer_that_never_was_is_named_with_what_to_do(shared: Shared):

@@ -6,7 +6,7 @@ that whoever decides something about a lead decides alone.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -106,6 +106,43 @@ async def put(connection: Connection, lead: Lead, *, region: str = DEFAULT_REGIO
     Raises `RecordRejected` for an unknown status and for a key that another lead has.
     """
     given, is_ours = _normalised(lead, region)
+    row = await _meant(connection, given, is_ours=is_ours)
+    lead_id = _id_for(row, given, is_ours=is_ours)
+    wanted = given if row is None else _merged(first=given, second=lead_of(row))
+    return await _written(connection, row, lead_id, wanted)
+
+
+async def take_in(
+    connection: Connection, lead: Lead, *, region: str = DEFAULT_REGION
+) -> Literal["created", "changed", "unchanged"]:
+    """Do what `put` does for a list that may be old: a lead who has moved on does not go back.
+
+    A status is taken only where the stored one is still `new`. Twice is as once. Raises as `put`.
+    """
+    given, is_ours = _normalised(lead, region)
+    row = await _meant(connection, given, is_ours=is_ours)
+    lead_id = _id_for(row, given, is_ours=is_ours)
+    if row is None:
+        await _written(connection, None, lead_id, given)
+        return "created"
+    stored = lead_of(row)
+    if given.external_id and stored.external_id not in {None, given.external_id}:
+        # two people of one household: the list would change the lead at every import
+        raise RecordRejected(
+            f"phone or email of this lead is that of lead {stored.lead_id}, whose external_id is"
+            " another one: give each a phone and email of his own, or leave external_id out"
+        )
+    wanted = _merged(first=given, second=stored)
+    if stored.status != "new":
+        wanted = replace(wanted, status=stored.status)
+    if replace(wanted, lead_id=stored.lead_id) == stored:
+        return "unchanged"
+    await _written(connection, row, lead_id, wanted)
+    return "changed"
+
+
+async def _meant(connection: Connection, given: Lead, *, is_ours: bool) -> "asyncpg.Record | None":
+    """Return the row that somebody wants to change, locked. Raises `RecordRejected`."""
     if given.status not in LEAD_STATUSES:
         raise RecordRejected(
             f"status {given.status!r} of a lead must be one of: {', '.join(LEAD_STATUSES)}"
@@ -113,9 +150,18 @@ async def put(connection: Connection, lead: Lead, *, region: str = DEFAULT_REGIO
     given_id = UUID(given.lead_id) if is_ours else None
     # an id is an order: then no other key may lead to another lead
     keys = (None, None, None) if is_ours else (given.external_id, given.phone, given.email)
-    row = await connection.fetchrow(_FIND, given_id, *keys, None)
-    lead_id: UUID = row["id"] if row is not None else given_id or uuid4()
-    wanted = given if row is None else _merged(first=given, second=lead_of(row))
+    return await connection.fetchrow(_FIND, given_id, *keys, None)
+
+
+def _id_for(row: "asyncpg.Record | None", given: Lead, *, is_ours: bool) -> UUID:
+    if row is not None:
+        return UUID(str(row["id"]))
+    return UUID(given.lead_id) if is_ours else uuid4()
+
+
+async def _written(
+    connection: Connection, row: "asyncpg.Record | None", lead_id: UUID, wanted: Lead
+) -> Lead:
     for key, owner in (await _taken(connection, lead_id, wanted)).items():
         raise RecordRejected(
             f"{key} of this lead is that of lead {owner}: change that one, or leave {key} out"

@@ -36,6 +36,7 @@ SHARED_BY_ADAPTERS = {
     "phones": "one way to normalise a phone number before it is stored or looked up",
     "stored_conversation": "one document for both conversation stores",
     "sqlite_again": "the journal's statements for what is told again",
+    "sqlite_care": "the journal's statements for people and upkeep",
     "sqlite_codec": "how the journal's events become bytes",
     "sqlite_file": "the journal's file: opening, locking, versions",
     "sqlite_rows": "the journal's statements",

@@ -16,6 +16,7 @@ from typing import IO, Self, TypeVar, cast
 import structlog
 
 from agent_sidecar.adapters import sqlite_again as again
+from agent_sidecar.adapters import sqlite_care as care
 from agent_sidecar.adapters import sqlite_rows as rows
 from agent_sidecar.adapters.sqlite_codec import encode_event, encode_record
 from agent_sidecar.adapters.sqlite_file import (
@@ -33,7 +34,10 @@ from agent_sidecar.ports import (
     Clock,
     CommittedRecord,
     Delivery,
+    JournalRoom,
+    ListedDelivery,
     OpenCall,
+    Pruned,
     RebuildStep,
     ReceivedWebhook,
 )
@@ -51,7 +55,7 @@ _PRUNE_EVERY, _PRUNE_ROWS = 500, 2_000
 
 
 class SqliteJournal:
-    """`ports.Journal` on a file that this process owns until `aclose`."""
+    """`ports.Journal` and its care on a file that this process owns until `aclose`."""
 
     def __init__(
         self, path: Path, *, reader: sqlite3.Connection, writer: GroupWriter | None, clock: Clock
@@ -211,6 +215,12 @@ class SqliteJournal:
     async def recent(self, *, limit: int) -> Sequence[CommittedRecord]:
         return await self._read(lambda connection: rows.recent(connection, limit))
 
+    async def pruned(self, call_id: CallId) -> Pruned | None:
+        return await self._read(lambda connection: rows.pruned(connection, call_id))
+
+    async def knows(self, call_id: CallId) -> bool:
+        return await self._read(lambda connection: rows.knows(connection, call_id))
+
     async def find_external(self, external_id: str) -> CallId | None:
         return await self._read(lambda connection: rows.find_external(connection, external_id))
 
@@ -219,6 +229,39 @@ class SqliteJournal:
 
     async def backlog(self) -> Mapping[StoreName, Mapping[DeliveryState, int]]:
         return await self._read(rows.backlog)
+
+    # --- for people and upkeep ---
+
+    async def deliveries(
+        self, *, store: StoreName | None, states: Collection[DeliveryState], limit: int
+    ) -> Sequence[ListedDelivery]:
+        return await self._read(lambda c: care.listed(c, store, states, limit))
+
+    async def retry(self, *, call_id: CallId | None, store: StoreName | None) -> int:
+        row = (self._now_us(), call_id, store)
+        return cast(int, await self._write(lambda c: c.execute(care.RETRY, row).rowcount))
+
+    async def drop(self, call_id: CallId, store: StoreName, *, by: str, reason: str | None) -> bool:
+        row = (self._now_us(), by, reason, call_id, store)
+        return bool(await self._write(lambda c: c.execute(care.DROP, row).rowcount))
+
+    async def prunable(
+        self, *, before: datetime, after: int, limit: int
+    ) -> Sequence[tuple[int, CommittedRecord]]:
+        return await self._read(lambda c: care.prunable(c, before, after, limit))
+
+    async def prune(self, records: Sequence[CommittedRecord]) -> int:
+        calls = [(committed.record.call_id, committed.version) for committed in records]
+        return cast(int, await self._write(lambda c: care.prune(c, calls)))
+
+    async def shrink(self) -> bool:
+        return bool(await self._write(care.shrink))
+
+    async def probe(self) -> None:
+        await self._write(_statement(care.PROBE, (str(self._now_us()),)))
+
+    async def room(self) -> JournalRoom:
+        return await self._read(lambda connection: care.room(connection, self._path))
 
     # --- below ---
 
@@ -287,5 +330,7 @@ def _translated(path: Path, act: Callable[[], T]) -> T:
         return act()
     except sqlite3.Error as exc:
         raise journal_failed(exc, path) from exc
+    except OSError as exc:
+        raise JournalFailed(f"journal {path}: {exc.strerror}: check the disk") from exc
     except ValueError as exc:
         raise JournalFailed(f"journal {path}: something in it cannot be read: {exc}") from exc

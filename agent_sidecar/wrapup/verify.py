@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from agent_sidecar.domain.types import CallId, DeliveryState, StoreName
+from agent_sidecar.domain.types import DELIVERY_STATES, CallId, DeliveryState, StoreName
 from agent_sidecar.errors import JournalFailed, StoreUnavailable
 from agent_sidecar.ports import CommittedRecord, Conversations, Journal, Projection
 from agent_sidecar.wrapup.report import Difference, Kind, Report, Unreachable
@@ -133,7 +133,7 @@ class _Audit:
 
     def __init__(self, sources: Sources, projection: Projection, answer_s: float) -> None:
         self.store = projection.store
-        self.counts: dict[DeliveryState, int] = {"pending": 0, "delivered": 0, "parked": 0}
+        self.counts: dict[DeliveryState, int] = dict.fromkeys(DELIVERY_STATES, 0)
         self.differences: list[Difference] = []
         self.unreachable: Unreachable | None = None
         self._sources = sources

@@ -36,7 +36,7 @@ from agent_sidecar.live.hints import HintDesk
 from agent_sidecar.live.incomplete import UnlessIncomplete
 from agent_sidecar.live.messages import call_message
 from agent_sidecar.live.registry import Registry, RegistryParts
-from agent_sidecar.live.spare import SpareTime
+from agent_sidecar.live.spare import ON_TIME_MS, SpareTime
 from agent_sidecar.live.telling import alone
 from agent_sidecar.live.transfer import TransferParts
 from agent_sidecar.live.vigil import Vigil
@@ -113,6 +113,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             parts.stores.projections,
             parts.clock,
             on_settled=lambda settled: _tell_settled(parts, settled),
+            is_strained=lambda: _is_strained(parts, registry),
         )
         address = _Address(settings)
         attacher = Attacher(
@@ -319,6 +320,14 @@ def _guard(parts: Parts, control: TelnyxControl, registry: Registry) -> Transfer
             is_known=registry.knows,
         )
     )
+
+
+def _is_strained(parts: Parts, registry: Registry) -> bool:
+    """Say whether live calls suffer just now, so that a backlog must take its time."""
+    if not registry.live_calls():
+        return False
+    hint_ms = parts.metrics.worst_hint_ms(within_s=10.0)
+    return parts.lag.now_ms > ON_TIME_MS or hint_ms > 500 * parts.settings.hint_deadline_s
 
 
 def _tell_settled(parts: Parts, settled: Settled) -> None:

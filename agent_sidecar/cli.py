@@ -17,6 +17,7 @@ from agent_sidecar import __version__
 from agent_sidecar.commands.availability_arguments import add_availability
 from agent_sidecar.commands.backup_arguments import add_backup
 from agent_sidecar.commands.care_arguments import add_care
+from agent_sidecar.commands.deliveries_arguments import add_deliveries
 from agent_sidecar.commands.insights_arguments import add_insights
 from agent_sidecar.commands.learn_arguments import add_learn
 from agent_sidecar.domain.transfer_result import Conversion
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     add_availability(commands, _command)
     add_insights(commands, _command)
     _add_transfer(commands)
+    add_deliveries(commands, _command)
     add_care(commands, _command)
     add_backup(commands, _command)
     _add_files(commands)

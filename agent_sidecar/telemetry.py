@@ -128,6 +128,7 @@ class Metrics:
             "From the final text to the hint on the wire.",
             (5, 10, 20, 35, 50, 75, 100, 150, 250, 350, 500, 1000),
         )
+        self._newest_hints: deque[tuple[float, float]] = deque(maxlen=50)
         self._lag_ms = self._histogram(
             "event_loop_lag_ms", "How late the loop is.", (1, 2, 5, 10, 15, 25, 50, 100, 250, 1000)
         )
@@ -153,6 +154,12 @@ class Metrics:
     def hint_shown(self, latency_ms: float) -> None:
         self.count("hints", "shown")
         self._hint_ms.observe(latency_ms)
+        self._newest_hints.append((time.monotonic(), latency_ms))
+
+    def worst_hint_ms(self, within_s: float) -> float:
+        """Return the longest time that one of the newest hints took; 0 when there was none."""
+        since = time.monotonic() - within_s
+        return max((ms for at, ms in self._newest_hints if at >= since), default=0.0)
 
     def hint_late(self) -> None:
         self.count("hints", "late")

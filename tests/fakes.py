@@ -200,6 +200,7 @@ class FakeJournal:
                 store=store,
                 record=self._disk.records[call_id][0],
                 version=row.version,
+                committed_at=self._disk.records[call_id][2],
                 attempts=row.attempts,
             )
             for _, call_id, row in sorted(due, key=lambda found: found[0])[:limit]
@@ -225,7 +226,7 @@ class FakeJournal:
     async def park(self, delivery: Delivery, *, error: str) -> None:
         await self._settle(delivery, state="parked", last_error=error)
 
-    def prune(self, call_id: CallId) -> None:
+    def lose(self, call_id: CallId) -> None:
         """Forget a delivered record."""
         del self._disk.records[call_id]
         for store in STORES:
@@ -237,9 +238,10 @@ class FakeJournal:
         def write() -> None:
             for record in records:
                 if record.call_id not in self._disk.records:
-                    self._disk.records[record.call_id] = (record, 1, now)
+                    former, _, _ = self._disk.pruned.pop(record.call_id, (0, now, None))
+                    self._disk.records[record.call_id] = (record, former + 1, now)
                     for store in STORES:
-                        row = _Row(1, "delivered", None, delivered_at=now)
+                        row = _Row(former + 1, "delivered", None, delivered_at=now)
                         self._disk.deliveries[record.call_id, store] = row
                 _, version, _ = self._disk.records[record.call_id]
                 for store in stores:

@@ -54,7 +54,7 @@ PUT_DELIVERY = (
     " dropped_at = NULL, dropped_by = NULL, dropped_why = NULL"
 )
 DUE = (
-    "SELECT d.call_id, d.version, d.attempts, r.record FROM delivery d"
+    "SELECT d.call_id, d.version, d.attempts, r.committed_at, r.record FROM delivery d"
     " JOIN record r ON r.call_id = d.call_id"
     " WHERE d.store = ? AND d.state = 'pending' AND d.next_try_at <= ?"
     " ORDER BY d.next_try_at, r.seq LIMIT ?"
@@ -176,14 +176,22 @@ def open_calls(connection: sqlite3.Connection) -> tuple[list[OpenCall], list[tup
 def due(connection: sqlite3.Connection, store: StoreName, now_us: int, limit: int) -> Due:
     deliveries: list[Delivery] = []
     unreadable: list[tuple[CallId, int, str]] = []
-    for call_id, version, attempts, raw in connection.execute(DUE, (store, now_us, limit)):
+    found = connection.execute(DUE, (store, now_us, limit))
+    for call_id, version, attempts, committed_us, raw in found:
         try:
             record = decode_record(raw)
         except ValueError as exc:
             unreadable.append((call_id, version, str(exc)))
         else:
-            delivery = Delivery(store=store, record=record, version=version, attempts=attempts)
-            deliveries.append(delivery)
+            deliveries.append(
+                Delivery(
+                    store=store,
+                    record=record,
+                    version=version,
+                    committed_at=from_us(committed_us),
+                    attempts=attempts,
+                )
+            )
     return Due(deliveries=tuple(deliveries), unreadable=tuple(unreadable))
 
 

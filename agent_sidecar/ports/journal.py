@@ -40,6 +40,7 @@ class Delivery:
     record: CallRecord
     # counts commits of the same call; a corrected outcome makes a new one
     version: int
+    committed_at: datetime
     attempts: int
 
 

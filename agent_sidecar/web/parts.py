@@ -30,7 +30,7 @@ from agent_sidecar.live.requests import (
     Suggestion,
     SuggestRequest,
 )
-from agent_sidecar.ports import Clock, Leads, ReceivedWebhook, TelephonyEvent
+from agent_sidecar.ports import Clock, DeliveryBook, Leads, ReceivedWebhook, TelephonyEvent
 
 Message = Mapping[str, object]
 Frame = StreamStart | MediaFrame | StreamStop | StreamError | StreamDigit | StreamNotice
@@ -262,6 +262,9 @@ class FrontDoorParts:
     stores: Callable[[], Awaitable[Message]]
     care: Care
     take_in: TakeIn
+    deliveries: DeliveryBook
+    # what waits for a store is tried now, whatever the relay's pauses
+    hurry: Callable[[], None]
     metrics: Metrics
     ready: Callable[[], tuple[bool, Message]]
     # Telnyx's words into ours; raise `FrameMalformed` and `WebhookMalformed`

@@ -200,7 +200,7 @@ async def test_what_the_journal_has_forgotten_is_compared_with_the_conversation_
 ):
     await deliver(journal, stores)
     for call_id in CALL_IDS:
-        journal.prune(call_id)
+        journal.lose(call_id)
     assert (await verify(audited(journal, stores))).clean
     del stores[3].held[CALL_IDS[1]]
     stores[1].held[CALL_IDS[2]] = stranger_record(CALL_IDS[2], hangup_cause="other")
@@ -214,7 +214,7 @@ async def test_what_the_journal_has_forgotten_is_compared_with_the_conversation_
 
 async def test_a_forgotten_document_that_cannot_be_read_is_named_and_no_stranger(journal, stores):
     await deliver(journal, stores)
-    journal.prune(CALL_IDS[0])
+    journal.lose(CALL_IDS[0])
     stores[0].broken.add(CALL_IDS[0])
     report = await verify(audited(journal, stores))
     (found,) = report.differences
@@ -230,7 +230,7 @@ async def test_a_call_that_one_store_made_up_is_too_many(journal, stores):
 
 async def test_a_call_that_several_stores_hold_was_one_once(journal, stores):
     await deliver(journal, stores)
-    journal.prune(CALL_IDS[0])
+    journal.lose(CALL_IDS[0])
     del stores[0].held[CALL_IDS[0]]
     report = await verify(audited(journal, stores))
     assert {(d.store, d.kind) for d in report.differences} == {

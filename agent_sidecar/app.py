@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import NoReturn
 
@@ -52,6 +53,7 @@ from agent_sidecar.upkeep import (
     keep_warm,
     load_closers,
 )
+from agent_sidecar.wrapup.pruning import Pruner
 from agent_sidecar.wrapup.relay import Relay, Settled
 
 log = structlog.get_logger()
@@ -142,6 +144,8 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         tasks.create_task(parts.lag.run(), name="lag")
         _keep_up(parts, warm, desk, care, tasks)
         tasks.create_task(relay.run(), name="relay")
+        tasks.create_task(alone(parts.watch.run()), name="journal")
+        tasks.create_task(_pruner(parts).run(), name="pruning")
         tasks.create_task(alone(parts.closers.run()), name="leases")
         vigil = Vigil(registry.live_calls, control, parts.clock, settings.quiet_call_s)
         tasks.create_task(alone(vigil.run()), name="vigil")
@@ -243,6 +247,7 @@ def _call_parts(parts: Parts, desk: HintDesk, control: TelnyxControl | None) -> 
     settings = parts.settings
     return CallParts(
         journal=parts.journal,
+        conversations=parts.stores.conversations,
         embedder=parts.embedder,
         desk=desk,
         publisher=parts.hub,
@@ -320,6 +325,11 @@ def _guard(parts: Parts, control: TelnyxControl, registry: Registry) -> Transfer
             is_known=registry.knows,
         )
     )
+
+
+def _pruner(parts: Parts) -> Pruner:
+    keep = timedelta(days=parts.settings.journal_keep_days)
+    return Pruner(parts.journal, parts.stores.conversations, parts.clock, keep=keep)
 
 
 def _is_strained(parts: Parts, registry: Registry) -> bool:

@@ -132,9 +132,15 @@ class Metrics:
         self._lag_ms = self._histogram(
             "event_loop_lag_ms", "How late the loop is.", (1, 2, 5, 10, 15, 25, 50, 100, 250, 1000)
         )
-        self._open_calls = Gauge(
-            "sidecar_open_calls", "Calls that are up.", registry=self._registry
-        )
+        self._open_calls = self._gauge("open_calls", "Calls that are up.")
+        self._journal_bytes = self._gauge("journal_bytes", "What the journal takes on its disk.")
+        self._disk_free_bytes = self._gauge("disk_free_bytes", "What the journal's disk has left.")
+        self._journal_writable = self._gauge("journal_writable", "1: the journal can be written.")
+
+    def journal(self, *, used_bytes: int, disk_free_bytes: int, writable: bool) -> None:
+        self._journal_bytes.set(used_bytes)
+        self._disk_free_bytes.set(disk_free_bytes)
+        self._journal_writable.set(writable)
 
     def count(self, name: str, reason: str = "", *, amount: int = 1) -> None:
         """Count something; `reason` is one of few fixed words.
@@ -183,6 +189,9 @@ class Metrics:
     def render(self) -> bytes:
         """Return everything in Prometheus' text format."""
         return generate_latest(self._registry)
+
+    def _gauge(self, name: str, about: str) -> Gauge:
+        return Gauge(f"sidecar_{name}", about, registry=self._registry)
 
     def _histogram(self, name: str, about: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(f"sidecar_{name}", about, buckets=buckets, registry=self._registry)

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import cast
 
 import numpy as np
@@ -120,6 +121,9 @@ class _Disk:
     rebuilds: dict[StoreName, RebuildStep] = field(default_factory=dict)
     # version and time of the last commit, and the external id of an imported one
     pruned: dict[CallId, tuple[int, datetime, str | None]] = field(default_factory=dict)
+    # in the order of the first commit
+    places: dict[CallId, int] = field(default_factory=dict)
+    numbers: "count[int]" = field(default_factory=lambda: count(1))
 
 
 class FakeJournal:
@@ -227,8 +231,9 @@ class FakeJournal:
         await self._settle(delivery, state="parked", last_error=error)
 
     def lose(self, call_id: CallId) -> None:
-        """Forget a delivered record."""
+        """Forget a delivered record, and that it ever was here."""
         del self._disk.records[call_id]
+        del self._disk.places[call_id]
         for store in STORES:
             del self._disk.deliveries[call_id, store]
 
@@ -240,6 +245,7 @@ class FakeJournal:
                 if record.call_id not in self._disk.records:
                     former, _, _ = self._disk.pruned.pop(record.call_id, (0, now, None))
                     self._disk.records[record.call_id] = (record, former + 1, now)
+                    self._disk.places[record.call_id] = next(self._disk.numbers)
                     for store in STORES:
                         row = _Row(former + 1, "delivered", None, delivered_at=now)
                         self._disk.deliveries[record.call_id, store] = row
@@ -363,7 +369,7 @@ class FakeJournal:
         self._check_read()
         found = [
             (place, self._committed(call_id))
-            for place, call_id in enumerate(self._disk.records, start=1)
+            for call_id, place in self._disk.places.items()
             if place > after and self._disk.records[call_id][2] < before and self._all_have(call_id)
         ]
         return found[:limit]
@@ -380,6 +386,7 @@ class FakeJournal:
                     imported_as,
                 )
                 del self._disk.records[record.call_id]
+                del self._disk.places[record.call_id]
                 for store in STORES:
                     del self._disk.deliveries[record.call_id, store]
                 self._forget(record.call_id)
@@ -439,6 +446,8 @@ class FakeJournal:
         forgotten, _, _ = self._disk.pruned.pop(record.call_id, (0, now, None))
         _, former, _ = self._disk.records.get(record.call_id, (record, forgotten, now))
         self._disk.records[record.call_id] = (record, former + 1, now)
+        if record.call_id not in self._disk.places:
+            self._disk.places[record.call_id] = next(self._disk.numbers)
         for store in STORES:
             self._disk.deliveries[record.call_id, store] = _Row(former + 1, "pending", now)
         self._forget(record.call_id)
@@ -586,6 +595,11 @@ class FakeConversations(FakeProjection):
         await self.strike()
         readable = self.held.keys() - self.broken
         return [self.held[call_id] for call_id in call_ids if call_id in readable]
+
+    async def newest(self, *, limit: int, without: Collection[CallId]) -> Sequence[CallRecord]:
+        await self.strike()
+        wanted = [record for record in self.held.values() if record.call_id not in without]
+        return sorted(wanted, key=lambda record: record.started_at, reverse=True)[:limit]
 
 
 class FakeCounts(Adversity):

@@ -39,6 +39,8 @@ SHARED_BY_ADAPTERS = {
     "sqlite_care": "the journal's statements for people and upkeep",
     "sqlite_codec": "how the journal's events become bytes",
     "sqlite_file": "the journal's file: opening, locking, versions",
+    "sqlite_repair": "a damaged journal is rescued where it is opened",
+    "sqlite_wal": "what a log of the journal holds",
     "sqlite_rows": "the journal's statements",
     "sqlite_writer": "the journal's writing thread",
     "telnyx_values": "how odd a value of a frame or webhook may be",

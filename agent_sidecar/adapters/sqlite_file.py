@@ -23,8 +23,8 @@ _ADVICE = {
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check that its folder exists and who may use it",
     sqlite3.SQLITE_IOERR: "the disk does not read or write it: check the disk",
     sqlite3.SQLITE_NOTADB: "it is not a journal: move that file away, or set another data folder",
-    sqlite3.SQLITE_CORRUPT: "it is damaged: stop the service, move the file away and keep it"
-    " (`sqlite3 FILE .recover` can save what it holds), start again",
+    sqlite3.SQLITE_CORRUPT: "it is damaged: start the service again, which saves what can be read"
+    " and keeps the file",
 }
 
 SCHEMA_VERSION = "SELECT value FROM meta WHERE key = 'schema_version'"
@@ -44,6 +44,21 @@ def journal_failed(exc: sqlite3.Error, path: Path) -> JournalFailed:
     return JournalFailed(
         f"journal {path}: {advice} ({exc})" if advice else f"journal {path}: {exc}"
     )
+
+
+def suspicion(path: Path) -> Path:
+    """Return the file whose being there has the journal checked whole at the next start."""
+    return path.with_name(path.name + ".suspect")
+
+
+def note_damage(exc: sqlite3.Error, path: Path) -> None:
+    """Have the journal of this process checked at the next start if this tells of wrong pages."""
+    if getattr(exc, "sqlite_errorcode", 0) & 0xFF in {
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+    }:
+        with suppress(OSError):
+            suspicion(path).touch()
 
 
 def take_ownership(path: Path) -> IO[bytes]:

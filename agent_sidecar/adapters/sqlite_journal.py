@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Self, TypeVar, cast
 
+import msgspec
 import structlog
 
 from agent_sidecar.adapters import sqlite_again as again
@@ -21,14 +22,16 @@ from agent_sidecar.adapters import sqlite_rows as rows
 from agent_sidecar.adapters.sqlite_codec import encode_event, encode_record
 from agent_sidecar.adapters.sqlite_file import (
     journal_failed,
+    note_damage,
     open_reader,
     open_writer,
     take_ownership,
 )
+from agent_sidecar.adapters.sqlite_repair import open_sound
 from agent_sidecar.adapters.sqlite_writer import GroupWriter, Work, failed, quiet
 from agent_sidecar.domain.events import CallEvent
 from agent_sidecar.domain.record import CallRecord
-from agent_sidecar.domain.types import CallId, DeliveryState, StoreName
+from agent_sidecar.domain.types import STORES, CallId, DeliveryState, StoreName
 from agent_sidecar.errors import JournalFailed
 from agent_sidecar.ports import (
     Clock,
@@ -46,6 +49,7 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
+_STORES = msgspec.json.encode(STORES).decode()
 # How long webhooks are kept and known; Telnyx repeats one for minutes.
 _INBOX = timedelta(hours=24)
 # Bounds the memory for their ids: about 60 MB.
@@ -85,7 +89,9 @@ class SqliteJournal:
         lock = await asyncio.to_thread(take_ownership, path)
         try:
             connection, reader = await asyncio.to_thread(
-                _translated, path, lambda: (open_writer(path), open_reader(path))
+                _translated,
+                path,
+                lambda: (open_sound(path, open_writer, _STORES), open_reader(path)),
             )
         except BaseException:
             lock.close()
@@ -275,8 +281,16 @@ class SqliteJournal:
             raise JournalFailed(f"journal {self._path}: it is closed")
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
-            self._reading, _translated, self._path, lambda: read(self._reader)
+            self._reading, _translated, self._path, lambda: self._read_now(read)
         )
+
+    def _read_now(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return read(self._reader)
+        except sqlite3.Error as exc:
+            if self._writer is not None:
+                note_damage(exc, self._path)
+            raise
 
     async def _remember_webhooks(self) -> None:
         since_us = self._now_us() - _INBOX // timedelta(microseconds=1)

@@ -704,13 +704,17 @@ class TestFile:
             (b"SQLite format 3\x00" + b"\xff" * 4096, "it is not a journal|it is damaged"),
         ],
     )
-    async def test_a_file_that_is_no_journal_is_left_alone(self, tmp_path, content, words):
+    async def test_a_file_that_is_no_journal_is_set_aside_as_it_is(self, tmp_path, content, words):
         path = tmp_path / "journal.sqlite"
         path.write_bytes(content)
-        for read_only in (False, True):
-            with pytest.raises(JournalFailed, match=words):
-                await SqliteJournal.open(path, read_only=read_only)
+        with pytest.raises(JournalFailed, match=words):
+            await SqliteJournal.open(path, read_only=True)
         assert path.read_bytes() == content
+        journal = await SqliteJournal.open(path)
+        await journal.append(CALL, opening())
+        await journal.aclose()
+        (aside,) = tmp_path.glob("journal.sqlite.damaged-*")
+        assert aside.read_bytes() == content
 
     async def test_another_database_is_left_alone(self, tmp_path):
         path = tmp_path / "journal.sqlite"

@@ -60,6 +60,12 @@ _BY_ROWID: Mapping[str, tuple[str, str, str]] = {
         " record) VALUES (?, ?, ?, ?, ?, ?, ?)",
     ),
 }
+# but for what the new file has of its own
+_META = (
+    "SELECT key, value FROM meta ORDER BY key",
+    "SELECT key, value FROM meta ORDER BY key DESC",
+)
+_PUT_META = "INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)"
 # those without rowids are walked by their key from both ends
 _PRUNED = (
     "SELECT call_id, version, source, external_id, committed_at FROM pruned ORDER BY call_id",
@@ -261,6 +267,8 @@ def _copy(path: Path, new: sqlite3.Connection, stores: str) -> _Loss:
         return loss
     with closing(old):
         new.execute("BEGIN IMMEDIATE")
+        for row in _rows_by_key(old, _META, loss, "meta"):
+            new.execute(_PUT_META, row)
         for table, (newest, select, insert) in _BY_ROWID.items():
             loss.saved[table] = 0
             for row in _rows_by_rowid(old, newest, select, loss, table):

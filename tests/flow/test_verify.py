@@ -64,6 +64,7 @@ async def test_everything_everywhere_is_clean(journal, stores):
         "differences": [],
         "unreachable": {},
         "notes": [],
+        "dropped": [],
     }
 
 
@@ -108,7 +109,20 @@ async def test_what_was_not_delivered_is_pending_and_not_a_difference(journal, s
     assert report.pending == {"conversations": 0, "postgres": 0, "neo4j": 0, "chroma": 3}
     assert report.parked == {"conversations": 0, "postgres": 0, "neo4j": 1, "chroma": 0}
     assert "chroma: 3 not delivered yet: they follow while `serve` runs" in report.summary()
-    assert "neo4j: 1 parked: the store refused them, see the log" in report.summary()
+    assert "neo4j: 1 parked: `agent-sidecar deliveries` says why" in report.summary()
+
+
+async def test_what_was_dropped_is_named_with_its_reason_and_is_clean(journal, stores):
+    stores[2].fails_for["call-1"] = RecordRejected("bad")
+    with capture_logs():
+        await deliver(journal, stores)
+    await journal.drop(CallId("call-1"), "neo4j", by="Ann", reason="a test call")
+    report = await verify(audited(journal, stores))
+    assert report.clean
+    assert "neo4j: call call-1: dropped by Ann: a test call" in report.summary()
+    assert report.to_json()["dropped"] == [
+        {"store": "neo4j", "call_id": "call-1", "by": "Ann", "reason": "a test call"}
+    ]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import NoReturn
 
@@ -36,7 +37,7 @@ from agent_sidecar.live.hints import HintDesk
 from agent_sidecar.live.incomplete import UnlessIncomplete
 from agent_sidecar.live.messages import call_message
 from agent_sidecar.live.registry import Registry, RegistryParts
-from agent_sidecar.live.spare import SpareTime
+from agent_sidecar.live.spare import ON_TIME_MS, SpareTime
 from agent_sidecar.live.telling import alone
 from agent_sidecar.live.transfer import TransferParts
 from agent_sidecar.live.vigil import Vigil
@@ -54,6 +55,7 @@ from agent_sidecar.upkeep import (
     load_closers,
 )
 from agent_sidecar.wrapup.lead_feed import LeadFeed
+from agent_sidecar.wrapup.pruning import Pruner
 from agent_sidecar.wrapup.relay import Relay, Settled
 
 log = structlog.get_logger()
@@ -116,6 +118,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             parts.stores.projections,
             parts.clock,
             on_settled=lambda settled: _tell_settled(parts, settled, feed),
+            is_strained=lambda: _is_strained(parts, registry),
         )
         address = _Address(settings)
         attacher = Attacher(
@@ -128,10 +131,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         care = open_care(parts, relay, tasks)
         await care.resume()
         desk = HintDesk(
-            retrievers=(
-                UnlessIncomplete(parts.stores.candidates, partial(care.is_rebuilt, "chroma")),
-                UnlessIncomplete(parts.stores.evidence, partial(care.is_rebuilt, "neo4j")),
-            ),
+            retrievers=_retrievers(parts, care),
             warm=warm,
             reader=parts.reader,
             embedder=parts.embedder,
@@ -141,7 +141,6 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         call_parts = _call_parts(parts, desk, control)
         recordings = _recordings(settings, exits)
         registry = _registry(parts, call_parts, relay, attacher, recordings, tasks)
-        tasks.create_task(parts.lag.run(), name="lag")
         _keep_up(parts, warm, desk, care, tasks)
         tasks.create_task(relay.run(), name="relay")
         tasks.create_task(alone(feed.run()), name="leads")
@@ -161,10 +160,20 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         yield Service(parts=parts, registry=registry, relay=relay, port=address.port)
 
 
+def _retrievers(parts: Parts, care: Care) -> tuple[UnlessIncomplete, UnlessIncomplete]:
+    return (
+        UnlessIncomplete(parts.stores.candidates, partial(care.is_rebuilt, "chroma")),
+        UnlessIncomplete(parts.stores.evidence, partial(care.is_rebuilt, "neo4j")),
+    )
+
+
 def _keep_up(
     parts: Parts, warm: WarmCopy, desk: HintDesk, care: Care, tasks: asyncio.TaskGroup
 ) -> None:
     """Begin what goes on beside the calls."""
+    tasks.create_task(parts.lag.run(), name="lag")
+    tasks.create_task(alone(parts.watch.run()), name="journal")
+    tasks.create_task(_pruner(parts).run(), name="pruning")
     lacks_graph, lacks_vectors = (partial(care.is_rebuilt, s) for s in ("neo4j", "chroma"))
     tasks.create_task(alone(keep_warm(parts, warm, lacks_graph)), name="warm")
     tasks.create_task(alone(keep_proven(parts, warm, lacks_vectors)), name="proven")
@@ -248,6 +257,7 @@ def _call_parts(parts: Parts, desk: HintDesk, control: TelnyxControl | None) -> 
     settings = parts.settings
     return CallParts(
         journal=parts.journal,
+        conversations=parts.stores.conversations,
         embedder=parts.embedder,
         desk=desk,
         publisher=parts.hub,
@@ -325,6 +335,19 @@ def _guard(parts: Parts, control: TelnyxControl, registry: Registry) -> Transfer
             is_known=registry.knows,
         )
     )
+
+
+def _pruner(parts: Parts) -> Pruner:
+    keep = timedelta(days=parts.settings.journal_keep_days)
+    return Pruner(parts.journal, parts.stores.conversations, parts.clock, keep=keep)
+
+
+def _is_strained(parts: Parts, registry: Registry) -> bool:
+    """Say whether live calls suffer just now, so that a backlog must take its time."""
+    if not registry.live_calls():
+        return False
+    hint_ms = parts.metrics.worst_hint_ms(within_s=10.0)
+    return parts.lag.now_ms > ON_TIME_MS or hint_ms > 500 * parts.settings.hint_deadline_s
 
 
 def _tell_settled(parts: Parts, settled: Settled, feed: LeadFeed) -> None:

@@ -17,6 +17,7 @@ from agent_sidecar import __version__
 from agent_sidecar.commands.availability_arguments import add_availability
 from agent_sidecar.commands.backup_arguments import add_backup
 from agent_sidecar.commands.care_arguments import add_care
+from agent_sidecar.commands.deliveries_arguments import add_deliveries
 from agent_sidecar.commands.insights_arguments import add_insights
 from agent_sidecar.commands.leads_arguments import add_leads
 from agent_sidecar.commands.learn_arguments import add_learn
@@ -87,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     add_insights(commands, _command)
     add_leads(commands, _command)
     _add_transfer(commands)
+    add_deliveries(commands, _command)
     add_care(commands, _command)
     add_backup(commands, _command)
     _add_files(commands)

@@ -72,6 +72,8 @@ async def open_front_door(
             care=care,
             learning=partial(_learning, parts),
             take_in=partial(_take_in, parts, worker, relay),
+            deliveries=parts.journal,
+            hurry=relay.hurry,
             metrics=parts.metrics,
             ready=status.ready,
             decode_frame=decode_frame,

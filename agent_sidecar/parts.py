@@ -30,6 +30,7 @@ from agent_sidecar.telemetry import LagMeter, Metrics
 from agent_sidecar.upkeep import (
     playbook_vectors,
 )
+from agent_sidecar.wrapup.journal_watch import JournalWatch, WatchLimits
 
 log = structlog.get_logger()
 
@@ -50,6 +51,7 @@ class Parts:
     codecs: Codecs
     metrics: Metrics
     lag: LagMeter
+    watch: JournalWatch
     hub: Hub
     closers: ScheduledClosers
     learning: LearningMetrics
@@ -92,6 +94,11 @@ async def open_parts(
         codecs=await Codecs.load(settings.l16_byte_order),
         metrics=metrics,
         lag=LagMeter(metrics),
+        watch=JournalWatch(
+            journal,
+            WatchLimits(alarm_mb=settings.journal_alarm_mb, disk_low_mb=settings.disk_low_mb),
+            metrics,
+        ),
         hub=Hub(onward=stores.live.publish_message),
         closers=closers,
         learning=LearningMetrics(stores.metrics, clock, settings.learning_zone),

@@ -100,6 +100,11 @@ class Settings(BaseSettings):
     resume_s: float = Field(default=60.0, ge=0)
     # how long a call must have been silent before Telnyx is asked whether it lives, seconds
     quiet_call_s: float = Field(default=120.0, ge=10)
+    # how long the journal keeps records that every store has, days
+    journal_keep_days: float = Field(default=7.0, gt=0, le=3650)
+    # a warning is logged above this size of the journal, and below this much free on its disk
+    journal_alarm_mb: float = Field(default=2000.0, gt=0)
+    disk_low_mb: float = Field(default=500.0, ge=0)
     # how long a stop waits for calls and deliveries, wall seconds
     drain_s: float = Field(default=15.0, ge=0)
     # a new call is taken text-only above this event-loop lag, and refused above four times it

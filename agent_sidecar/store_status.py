@@ -27,7 +27,13 @@ class StoreStatus:
         """Say whether new calls can be served: the journal decides, stores only degrade."""
         lag_ms = self._parts.lag.p99_ms
         limit_ms = REFUSED_AT * self._parts.settings.admission_lag_ms
-        return lag_ms <= limit_ms, {"lag_p99_ms": round(lag_ms, 1), "lag_limit_ms": limit_ms}
+        watch = self._parts.watch
+        return lag_ms <= limit_ms and watch.is_ready, {
+            "lag_p99_ms": round(lag_ms, 1),
+            "lag_limit_ms": limit_ms,
+            "journal": watch.view(),
+            "degraded": watch.alarms,
+        }
 
     async def stores(self) -> Mapping[str, object]:
         """Ask every store now, and the live state: what each counts, takes, and has yet to take."""

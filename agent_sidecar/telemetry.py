@@ -128,12 +128,19 @@ class Metrics:
             "From the final text to the hint on the wire.",
             (5, 10, 20, 35, 50, 75, 100, 150, 250, 350, 500, 1000),
         )
+        self._newest_hints: deque[tuple[float, float]] = deque(maxlen=50)
         self._lag_ms = self._histogram(
             "event_loop_lag_ms", "How late the loop is.", (1, 2, 5, 10, 15, 25, 50, 100, 250, 1000)
         )
-        self._open_calls = Gauge(
-            "sidecar_open_calls", "Calls that are up.", registry=self._registry
-        )
+        self._open_calls = self._gauge("open_calls", "Calls that are up.")
+        self._journal_bytes = self._gauge("journal_bytes", "What the journal takes on its disk.")
+        self._disk_free_bytes = self._gauge("disk_free_bytes", "What the journal's disk has left.")
+        self._journal_writable = self._gauge("journal_writable", "1: the journal can be written.")
+
+    def journal(self, *, used_bytes: int, disk_free_bytes: int, writable: bool) -> None:
+        self._journal_bytes.set(used_bytes)
+        self._disk_free_bytes.set(disk_free_bytes)
+        self._journal_writable.set(writable)
 
     def count(self, name: str, reason: str = "", *, amount: int = 1) -> None:
         """Count something; `reason` is one of few fixed words.
@@ -153,6 +160,12 @@ class Metrics:
     def hint_shown(self, latency_ms: float) -> None:
         self.count("hints", "shown")
         self._hint_ms.observe(latency_ms)
+        self._newest_hints.append((time.monotonic(), latency_ms))
+
+    def worst_hint_ms(self, within_s: float) -> float:
+        """Return the longest time that one of the newest hints took; 0 when there was none."""
+        since = time.monotonic() - within_s
+        return max((ms for at, ms in self._newest_hints if at >= since), default=0.0)
 
     def hint_late(self) -> None:
         self.count("hints", "late")
@@ -176,6 +189,9 @@ class Metrics:
     def render(self) -> bytes:
         """Return everything in Prometheus' text format."""
         return generate_latest(self._registry)
+
+    def _gauge(self, name: str, about: str) -> Gauge:
+        return Gauge(f"sidecar_{name}", about, registry=self._registry)
 
     def _histogram(self, name: str, about: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(f"sidecar_{name}", about, buckets=buckets, registry=self._registry)

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import cast
 
 import numpy as np
@@ -20,6 +21,7 @@ from agent_sidecar.domain.hints import Candidate, Evidence, Question, Retrieved
 from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.record import CallRecord
 from agent_sidecar.domain.types import (
+    DELIVERY_STATES,
     STORES,
     CallId,
     CommandId,
@@ -38,8 +40,12 @@ from agent_sidecar.ports import (
     DeliveryStatus,
     Dial,
     DialedLeg,
+    Drop,
+    JournalRoom,
+    ListedDelivery,
     MessageType,
     OpenCall,
+    Pruned,
     RebuildStep,
     ReceivedWebhook,
 )
@@ -92,6 +98,7 @@ class _Row:
     attempts: int = 0
     delivered_at: datetime | None = None
     last_error: str | None = None
+    dropped: Drop | None = None
 
     def status(self) -> DeliveryStatus:
         return DeliveryStatus(
@@ -100,6 +107,7 @@ class _Row:
             next_try_at=self.next_try_at,
             delivered_at=self.delivered_at,
             last_error=self.last_error,
+            dropped=self.dropped,
         )
 
 
@@ -112,6 +120,11 @@ class _Disk:
     records: dict[CallId, tuple[CallRecord, int, datetime]] = field(default_factory=dict)
     deliveries: dict[tuple[CallId, StoreName], _Row] = field(default_factory=dict)
     rebuilds: dict[StoreName, RebuildStep] = field(default_factory=dict)
+    # version and time of the last commit, and the external id of an imported one
+    pruned: dict[CallId, tuple[int, datetime, str | None]] = field(default_factory=dict)
+    # in the order of the first commit
+    places: dict[CallId, int] = field(default_factory=dict)
+    numbers: "count[int]" = field(default_factory=lambda: count(1))
 
 
 class FakeJournal:
@@ -123,6 +136,9 @@ class FakeJournal:
         self.fails_with: Exception | None = None
         # raised by every read
         self.reads_fail_with: Exception | None = None
+        self.used_bytes, self.disk_free_bytes = 1_000_000, 10**12
+        # steps made to give room back to the disk; every third finds nothing more
+        self.shrinks = 0
         self._clock = clock or FakeClock()
         self._disk = disk or _Disk()
         self._queue: deque[tuple[Callable[[], object], asyncio.Future[object]]] = deque()
@@ -172,7 +188,7 @@ class FakeJournal:
         self._check_read()
         calls: dict[CallId, list[CallEvent]] = {}
         for call_id, event in self._disk.events:
-            if call_id not in self._disk.records:
+            if call_id not in {*self._disk.records, *self._disk.pruned}:
                 calls.setdefault(call_id, []).append(event)
         return [OpenCall(call_id=c, events=tuple(events)) for c, events in calls.items()]
 
@@ -192,6 +208,7 @@ class FakeJournal:
                 store=store,
                 record=self._disk.records[call_id][0],
                 version=row.version,
+                committed_at=self._disk.records[call_id][2],
                 attempts=row.attempts,
             )
             for _, call_id, row in sorted(due, key=lambda found: (found[0] > now, found[0]))[:limit]
@@ -217,9 +234,10 @@ class FakeJournal:
     async def park(self, delivery: Delivery, *, error: str) -> None:
         await self._settle(delivery, state="parked", last_error=error)
 
-    def prune(self, call_id: CallId) -> None:
-        """Forget a delivered record."""
+    def lose(self, call_id: CallId) -> None:
+        """Forget a delivered record, and that it ever was here."""
         del self._disk.records[call_id]
+        del self._disk.places[call_id]
         for store in STORES:
             del self._disk.deliveries[call_id, store]
 
@@ -229,9 +247,11 @@ class FakeJournal:
         def write() -> None:
             for record in records:
                 if record.call_id not in self._disk.records:
-                    self._disk.records[record.call_id] = (record, 1, now)
+                    former, _, _ = self._disk.pruned.pop(record.call_id, (0, now, None))
+                    self._disk.records[record.call_id] = (record, former + 1, now)
+                    self._disk.places[record.call_id] = next(self._disk.numbers)
                     for store in STORES:
-                        row = _Row(1, "delivered", None, delivered_at=now)
+                        row = _Row(former + 1, "delivered", None, delivered_at=now)
                         self._disk.deliveries[record.call_id, store] = row
                 _, version, _ = self._disk.records[record.call_id]
                 for store in stores:
@@ -267,8 +287,20 @@ class FakeJournal:
         self._check_read()
         return [self._committed(call_id) for call_id in list(self._disk.records)[::-1][:limit]]
 
+    async def pruned(self, call_id: CallId) -> Pruned | None:
+        self._check_read()
+        found = self._disk.pruned.get(call_id)
+        return found and Pruned(call_id=call_id, version=found[0], committed_at=found[1])
+
+    async def knows(self, call_id: CallId) -> bool:
+        self._check_read()
+        return call_id in self._disk.records or call_id in self._disk.pruned
+
     async def find_external(self, external_id: str) -> CallId | None:
         self._check_read()
+        for call_id, (_, _, imported_as) in self._disk.pruned.items():
+            if imported_as == external_id:
+                return call_id
         for call_id, (record, _, _) in self._disk.records.items():
             if record.external_id == external_id and record.source == "import":
                 return call_id
@@ -286,11 +318,104 @@ class FakeJournal:
     async def backlog(self) -> Mapping[StoreName, Mapping[DeliveryState, int]]:
         self._check_read()
         counts: dict[StoreName, dict[DeliveryState, int]] = {
-            store: {"pending": 0, "delivered": 0, "parked": 0} for store in STORES
+            store: dict.fromkeys(DELIVERY_STATES, 0) for store in STORES
         }
         for (_, store), row in self._disk.deliveries.items():
             counts[store][row.state] += 1
         return counts
+
+    async def deliveries(
+        self, *, store: StoreName | None, states: Collection[DeliveryState], limit: int
+    ) -> Sequence[ListedDelivery]:
+        self._check_read()
+        found = [
+            ListedDelivery(
+                call_id=call_id,
+                store=of,
+                version=row.version,
+                committed_at=self._disk.records[call_id][2],
+                status=row.status(),
+            )
+            for (call_id, of), row in self._disk.deliveries.items()
+            if row.state in states and store in (None, of)
+        ]
+        return sorted(found, key=lambda d: (d.committed_at, d.call_id, d.store))[:limit]
+
+    async def retry(self, *, call_id: CallId | None, store: StoreName | None) -> int:
+        def write() -> int:
+            retried = 0
+            for (of, to), row in self._disk.deliveries.items():
+                states = (
+                    ("pending", "parked") if call_id is None else ("pending", "parked", "dropped")
+                )
+                if call_id in (None, of) and store in (None, to) and row.state in states:
+                    row.state, row.attempts, row.next_try_at = "pending", 0, self._clock.now()
+                    row.dropped = None
+                    retried += 1
+            return retried
+
+        return cast(int, await self._write(write))
+
+    async def drop(self, call_id: CallId, store: StoreName, *, by: str, reason: str | None) -> bool:
+        def write() -> bool:
+            row = self._disk.deliveries.get((call_id, store))
+            if row is None or row.state not in {"pending", "parked"}:
+                return False
+            row.state, row.next_try_at = "dropped", None
+            row.dropped = Drop(by=by, at=self._clock.now(), reason=reason)
+            return True
+
+        return cast(bool, await self._write(write))
+
+    async def prunable(
+        self, *, before: datetime, after: int, limit: int
+    ) -> Sequence[tuple[int, CommittedRecord]]:
+        self._check_read()
+        found = [
+            (place, self._committed(call_id))
+            for call_id, place in self._disk.places.items()
+            if place > after and self._disk.records[call_id][2] < before and self._all_have(call_id)
+        ]
+        return found[:limit]
+
+    async def prune(self, records: Sequence[CommittedRecord]) -> int:
+        def write() -> int:
+            gone = [c for c in records if self._is_as_given(c)]
+            for committed in gone:
+                record = committed.record
+                imported_as = record.external_id if record.source == "import" else None
+                self._disk.pruned[record.call_id] = (
+                    committed.version,
+                    committed.committed_at,
+                    imported_as,
+                )
+                del self._disk.records[record.call_id]
+                del self._disk.places[record.call_id]
+                for store in STORES:
+                    del self._disk.deliveries[record.call_id, store]
+                self._forget(record.call_id)
+            return len(gone)
+
+        return cast(int, await self._write(write))
+
+    async def shrink(self) -> bool:
+        self.shrinks += 1
+        return self.shrinks % 3 != 0
+
+    async def probe(self) -> None:
+        await self._write(lambda: None)
+
+    async def room(self) -> JournalRoom:
+        self._check_read()
+        return JournalRoom(used=self.used_bytes, unused=0, disk_free=self.disk_free_bytes)
+
+    def _all_have(self, call_id: CallId) -> bool:
+        return all(self._disk.deliveries[call_id, store].state == "delivered" for store in STORES)
+
+    def _is_as_given(self, committed: CommittedRecord) -> bool:
+        call_id = committed.record.call_id
+        now = self._disk.records.get(call_id)
+        return now is not None and now[1] == committed.version and self._all_have(call_id)
 
     def _write(self, work: Callable[[], object]) -> asyncio.Future[object]:
         loop = asyncio.get_running_loop()
@@ -322,8 +447,11 @@ class FakeJournal:
 
     def _put(self, record: CallRecord) -> int:
         now = self._clock.now()
-        _, former, _ = self._disk.records.get(record.call_id, (record, 0, now))
+        forgotten, _, _ = self._disk.pruned.pop(record.call_id, (0, now, None))
+        _, former, _ = self._disk.records.get(record.call_id, (record, forgotten, now))
         self._disk.records[record.call_id] = (record, former + 1, now)
+        if record.call_id not in self._disk.places:
+            self._disk.places[record.call_id] = next(self._disk.numbers)
         for store in STORES:
             self._disk.deliveries[record.call_id, store] = _Row(former + 1, "pending", now)
         self._forget(record.call_id)
@@ -345,8 +473,10 @@ class FakeJournal:
             row = self._disk.deliveries.get((delivery.record.call_id, delivery.store))
             if row is None or row.version != delivery.version:
                 return
+            if state != "delivered" and row.state != "pending":
+                return
             row.state, row.last_error, row.next_try_at = state, last_error, next_try_at
-            row.delivered_at = delivered_at
+            row.delivered_at, row.dropped = delivered_at, None
             row.attempts += 1
 
         await self._write(write)
@@ -469,6 +599,11 @@ class FakeConversations(FakeProjection):
         await self.strike()
         readable = self.held.keys() - self.broken
         return [self.held[call_id] for call_id in call_ids if call_id in readable]
+
+    async def newest(self, *, limit: int, without: Collection[CallId]) -> Sequence[CallRecord]:
+        await self.strike()
+        wanted = [record for record in self.held.values() if record.call_id not in without]
+        return sorted(wanted, key=lambda record: record.started_at, reverse=True)[:limit]
 
 
 class FakeCounts(Adversity):

@@ -234,6 +234,14 @@ class MongoConversations:
                     break
         return list(found.values())[:most]
 
+    async def newest(self, *, limit: int, without: Collection[CallId]) -> Sequence[CallRecord]:
+        """Return the records of the calls that began last, newest first."""
+        async with self._translated():
+            wanted = {"_id": {"$nin": list(without)}}
+            order = [("metadata.startTime", -1)]
+            cursor = self._conversations.find(wanted, sort=order, limit=limit)
+            return list(readable_records(await cursor.to_list()))
+
     async def counts(self) -> Mapping[str, int]:
         """Count the conversations."""
         async with self._translated():

@@ -70,6 +70,10 @@ WITH found AS (
 SELECT best.id, best.depth, doc FROM best JOIN conversations USING (id)
 ORDER BY best.depth DESC, conversations.score DESC NULLS LAST, id
 """
+_NEWEST = """
+SELECT id, doc FROM conversations WHERE id <> ALL($1::text[])
+ORDER BY started_at DESC, id LIMIT $2
+"""
 _COUNT = "SELECT count(*) FROM conversations"
 # a tsvector holds 1 MB; nobody searches for the tail of a call that long
 _SEARCHED_CHARACTERS = 250_000
@@ -181,6 +185,17 @@ class PostgresConversations:
 
         async def work(connection: Connection) -> Sequence[tuple[str, bytes]]:
             return [(row["id"], row["doc"]) for row in await connection.fetch(_FIND, ids)]
+
+        docs = await self._pool.transact(work, readonly=True)
+        return list(readable_records(_documents(docs)))
+
+    async def newest(self, *, limit: int, without: Collection[CallId]) -> Sequence[CallRecord]:
+        """Return the records of the calls that began last, newest first."""
+        known = list(without)
+
+        async def work(connection: Connection) -> Sequence[tuple[str, bytes]]:
+            rows = await connection.fetch(_NEWEST, known, limit)
+            return [(row["id"], row["doc"]) for row in rows]
 
         docs = await self._pool.transact(work, readonly=True)
         return list(readable_records(_documents(docs)))

@@ -9,18 +9,21 @@ from agent_sidecar.ports import RebuildStep
 
 RESTORE_RECORD = (
     "INSERT INTO record (call_id, version, source, external_id, committed_at, record)"
-    " VALUES (?, 1, ?, ?, ?, ?) ON CONFLICT (call_id) DO NOTHING"
+    " VALUES (?1, 1 + coalesce((SELECT version FROM pruned WHERE call_id = ?1), 0), ?2, ?3, ?4, ?5)"
+    " ON CONFLICT (call_id) DO NOTHING"
 )
+UNPRUNE = "DELETE FROM pruned WHERE call_id = ?"
 RESTORE_DELIVERY = (
     "INSERT INTO delivery (call_id, store, version, state, delivered_at)"
-    " VALUES (?, ?, 1, 'delivered', ?)"
+    " SELECT call_id, ?2, version, 'delivered', ?3 FROM record WHERE call_id = ?1"
 )
 # a store that is newer than the record has no row yet
 DUE_AGAIN = (
     "INSERT INTO delivery (call_id, store, version, state, next_try_at)"
     " SELECT call_id, ?, version, 'pending', ? FROM record WHERE call_id = ?"
     " ON CONFLICT (call_id, store) DO UPDATE SET state = 'pending', attempts = 0,"
-    " next_try_at = excluded.next_try_at, delivered_at = NULL, last_error = NULL"
+    " next_try_at = excluded.next_try_at, delivered_at = NULL, last_error = NULL,"
+    " dropped_at = NULL, dropped_by = NULL, dropped_why = NULL"
 )
 REBUILDS = "SELECT substr(key, 9), value FROM meta WHERE key LIKE 'rebuild:%'"
 PUT_REBUILD = (
@@ -39,6 +42,7 @@ def redeliver(
     for row in rows:
         call_id, now_us = row[0], row[3]
         if connection.execute(RESTORE_RECORD, row).rowcount:
+            connection.execute(UNPRUNE, (call_id,))
             connection.executemany(RESTORE_DELIVERY, [(call_id, s, now_us) for s in STORES])
         connection.executemany(DUE_AGAIN, [(store, now_us, call_id) for store in stores])
 

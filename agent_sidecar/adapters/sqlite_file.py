@@ -2,6 +2,7 @@
 
 import fcntl
 import sqlite3
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import IO
@@ -10,6 +11,8 @@ from agent_sidecar.errors import JournalFailed
 
 # How long a write waits for a stranger who locks the file, ms.
 _BUSY_MS = 5000
+# about a second's work
+_REWRITTEN_BYTES = 256 * 1024 * 1024
 
 _ADVICE = {
     sqlite3.SQLITE_FULL: "the disk is full: make room, writing goes on by itself",
@@ -20,8 +23,8 @@ _ADVICE = {
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check that its folder exists and who may use it",
     sqlite3.SQLITE_IOERR: "the disk does not read or write it: check the disk",
     sqlite3.SQLITE_NOTADB: "it is not a journal: move that file away, or set another data folder",
-    sqlite3.SQLITE_CORRUPT: "it is damaged: stop the service, move the file away and keep it"
-    " (`sqlite3 FILE .recover` can save what it holds), start again",
+    sqlite3.SQLITE_CORRUPT: "it is damaged: start the service again, which saves what can be read"
+    " and keeps the file",
 }
 
 SCHEMA_VERSION = "SELECT value FROM meta WHERE key = 'schema_version'"
@@ -41,6 +44,21 @@ def journal_failed(exc: sqlite3.Error, path: Path) -> JournalFailed:
     return JournalFailed(
         f"journal {path}: {advice} ({exc})" if advice else f"journal {path}: {exc}"
     )
+
+
+def suspicion(path: Path) -> Path:
+    """Return the file whose being there has the journal checked whole at the next start."""
+    return path.with_name(path.name + ".suspect")
+
+
+def note_damage(exc: sqlite3.Error, path: Path) -> None:
+    """Have the journal of this process checked at the next start if this tells of wrong pages."""
+    if getattr(exc, "sqlite_errorcode", 0) & 0xFF in {
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+    }:
+        with suppress(OSError):
+            suspicion(path).touch()
 
 
 def take_ownership(path: Path) -> IO[bytes]:
@@ -73,12 +91,15 @@ def open_writer(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        # before the first table, or it counts only after a VACUUM
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         # Without it the WAL keeps the size of the largest backlog for ever.
         connection.execute("PRAGMA journal_size_limit = 67108864")
         _migrate(connection, path)
+        _learn_to_shrink(connection, path)
     except BaseException:
         connection.close()
         raise
@@ -97,7 +118,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
     )
     try:
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-        _check_version(_schema_version(connection), path)
+        _check_version(_schema_version(connection), path, oldest=max(_migrations()))
     except BaseException:
         connection.close()
         raise
@@ -127,6 +148,16 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute("COMMIT")
 
 
+def _learn_to_shrink(connection: sqlite3.Connection, path: Path) -> None:
+    """Let a file of before give unused pages back: it is written anew once, if it is not large."""
+    (mode,) = connection.execute("PRAGMA auto_vacuum").fetchone()
+    if mode == 0 and path.stat().st_size <= _REWRITTEN_BYTES:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        # where there is no room for a second file it stays as it is, which harms nothing
+        with suppress(sqlite3.OperationalError):
+            connection.execute("VACUUM")
+
+
 def _schema_version(connection: sqlite3.Connection) -> int:
     if not connection.execute(HAS_META).fetchone()[0]:
         return 0
@@ -134,7 +165,7 @@ def _schema_version(connection: sqlite3.Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def _check_version(version: int, path: Path) -> None:
+def _check_version(version: int, path: Path, *, oldest: int = 1) -> None:
     newest = max(_migrations())
     if version > newest:
         raise JournalFailed(
@@ -143,3 +174,8 @@ def _check_version(version: int, path: Path) -> None:
         )
     if version == 0:
         raise JournalFailed(f"journal {path}: it is not a journal of agent_sidecar")
+    if version < oldest:
+        raise JournalFailed(
+            f"journal {path}: it was written by an older agent_sidecar: start the service once,"
+            " which brings it up to date"
+        )

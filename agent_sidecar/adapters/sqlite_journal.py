@@ -13,27 +13,34 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Self, TypeVar, cast
 
+import msgspec
 import structlog
 
 from agent_sidecar.adapters import sqlite_again as again
+from agent_sidecar.adapters import sqlite_care as care
 from agent_sidecar.adapters import sqlite_rows as rows
 from agent_sidecar.adapters.sqlite_codec import encode_event, encode_record
 from agent_sidecar.adapters.sqlite_file import (
     journal_failed,
+    note_damage,
     open_reader,
     open_writer,
     take_ownership,
 )
+from agent_sidecar.adapters.sqlite_repair import open_sound
 from agent_sidecar.adapters.sqlite_writer import GroupWriter, Work, failed, quiet
 from agent_sidecar.domain.events import CallEvent
 from agent_sidecar.domain.record import CallRecord
-from agent_sidecar.domain.types import CallId, DeliveryState, StoreName
+from agent_sidecar.domain.types import STORES, CallId, DeliveryState, StoreName
 from agent_sidecar.errors import JournalFailed
 from agent_sidecar.ports import (
     Clock,
     CommittedRecord,
     Delivery,
+    JournalRoom,
+    ListedDelivery,
     OpenCall,
+    Pruned,
     RebuildStep,
     ReceivedWebhook,
 )
@@ -42,6 +49,7 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
+_STORES = msgspec.json.encode(STORES).decode()
 # How long webhooks are kept and known; Telnyx repeats one for minutes.
 _INBOX = timedelta(hours=24)
 # Bounds the memory for their ids: about 60 MB.
@@ -51,7 +59,7 @@ _PRUNE_EVERY, _PRUNE_ROWS = 500, 2_000
 
 
 class SqliteJournal:
-    """`ports.Journal` on a file that this process owns until `aclose`."""
+    """`ports.Journal` and its care on a file that this process owns until `aclose`."""
 
     def __init__(
         self, path: Path, *, reader: sqlite3.Connection, writer: GroupWriter | None, clock: Clock
@@ -81,7 +89,9 @@ class SqliteJournal:
         lock = await asyncio.to_thread(take_ownership, path)
         try:
             connection, reader = await asyncio.to_thread(
-                _translated, path, lambda: (open_writer(path), open_reader(path))
+                _translated,
+                path,
+                lambda: (open_sound(path, open_writer, _STORES), open_reader(path)),
             )
         except BaseException:
             lock.close()
@@ -211,6 +221,12 @@ class SqliteJournal:
     async def recent(self, *, limit: int) -> Sequence[CommittedRecord]:
         return await self._read(lambda connection: rows.recent(connection, limit))
 
+    async def pruned(self, call_id: CallId) -> Pruned | None:
+        return await self._read(lambda connection: rows.pruned(connection, call_id))
+
+    async def knows(self, call_id: CallId) -> bool:
+        return await self._read(lambda connection: rows.knows(connection, call_id))
+
     async def find_external(self, external_id: str) -> CallId | None:
         return await self._read(lambda connection: rows.find_external(connection, external_id))
 
@@ -219,6 +235,39 @@ class SqliteJournal:
 
     async def backlog(self) -> Mapping[StoreName, Mapping[DeliveryState, int]]:
         return await self._read(rows.backlog)
+
+    # --- for people and upkeep ---
+
+    async def deliveries(
+        self, *, store: StoreName | None, states: Collection[DeliveryState], limit: int
+    ) -> Sequence[ListedDelivery]:
+        return await self._read(lambda c: care.listed(c, store, states, limit))
+
+    async def retry(self, *, call_id: CallId | None, store: StoreName | None) -> int:
+        row = (self._now_us(), call_id, store)
+        return cast(int, await self._write(lambda c: c.execute(care.RETRY, row).rowcount))
+
+    async def drop(self, call_id: CallId, store: StoreName, *, by: str, reason: str | None) -> bool:
+        row = (self._now_us(), by, reason, call_id, store)
+        return bool(await self._write(lambda c: c.execute(care.DROP, row).rowcount))
+
+    async def prunable(
+        self, *, before: datetime, after: int, limit: int
+    ) -> Sequence[tuple[int, CommittedRecord]]:
+        return await self._read(lambda c: care.prunable(c, before, after, limit))
+
+    async def prune(self, records: Sequence[CommittedRecord]) -> int:
+        calls = [(committed.record.call_id, committed.version) for committed in records]
+        return cast(int, await self._write(lambda c: care.prune(c, calls)))
+
+    async def shrink(self) -> bool:
+        return bool(await self._write(care.shrink))
+
+    async def probe(self) -> None:
+        await self._write(_statement(care.PROBE, (str(self._now_us()),)))
+
+    async def room(self) -> JournalRoom:
+        return await self._read(lambda connection: care.room(connection, self._path))
 
     # --- below ---
 
@@ -232,8 +281,16 @@ class SqliteJournal:
             raise JournalFailed(f"journal {self._path}: it is closed")
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
-            self._reading, _translated, self._path, lambda: read(self._reader)
+            self._reading, _translated, self._path, lambda: self._read_now(read)
         )
+
+    def _read_now(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return read(self._reader)
+        except sqlite3.Error as exc:
+            if self._writer is not None:
+                note_damage(exc, self._path)
+            raise
 
     async def _remember_webhooks(self) -> None:
         since_us = self._now_us() - _INBOX // timedelta(microseconds=1)
@@ -287,5 +344,7 @@ def _translated(path: Path, act: Callable[[], T]) -> T:
         return act()
     except sqlite3.Error as exc:
         raise journal_failed(exc, path) from exc
+    except OSError as exc:
+        raise JournalFailed(f"journal {path}: {exc.strerror}: check the disk") from exc
     except ValueError as exc:
         raise JournalFailed(f"journal {path}: something in it cannot be read: {exc}") from exc

@@ -8,13 +8,15 @@ from typing import TypeAlias
 
 from agent_sidecar.adapters.sqlite_codec import decode_event, decode_record
 from agent_sidecar.domain.events import CallEvent
-from agent_sidecar.domain.types import STORES, CallId, DeliveryState, StoreName
+from agent_sidecar.domain.types import DELIVERY_STATES, STORES, CallId, DeliveryState, StoreName
 from agent_sidecar.ports import (
     LONGEST_PAUSE,
     CommittedRecord,
     Delivery,
     DeliveryStatus,
+    Drop,
     OpenCall,
+    Pruned,
     ReceivedWebhook,
 )
 
@@ -33,30 +35,33 @@ KEEP_EVENT = "INSERT INTO event (call_id, event) VALUES (?, ?)"
 FORGET_EVENTS = "DELETE FROM event WHERE call_id = ?"
 OPEN_EVENTS = (
     "SELECT call_id, event FROM event"
-    " WHERE call_id NOT IN (SELECT call_id FROM record) ORDER BY seq"
+    " WHERE call_id NOT IN (SELECT call_id FROM record)"
+    " AND call_id NOT IN (SELECT call_id FROM pruned) ORDER BY seq"
 )
 PUT_RECORD = (
     "INSERT INTO record (call_id, version, source, external_id, committed_at, record)"
-    " VALUES (?, 1, ?, ?, ?, ?)"
+    " VALUES (?1, 1 + coalesce((SELECT version FROM pruned WHERE call_id = ?1), 0), ?2, ?3, ?4, ?5)"
     " ON CONFLICT (call_id) DO UPDATE SET version = version + 1, source = excluded.source,"
     " external_id = excluded.external_id, committed_at = excluded.committed_at,"
     " record = excluded.record"
     " RETURNING version"
 )
+UNPRUNE = "DELETE FROM pruned WHERE call_id = ?"
 PUT_DELIVERY = (
     "INSERT INTO delivery (call_id, store, version, state, next_try_at)"
     " VALUES (?, ?, ?, 'pending', ?)"
     " ON CONFLICT (call_id, store) DO UPDATE SET version = excluded.version, state = 'pending',"
-    " attempts = 0, next_try_at = excluded.next_try_at, delivered_at = NULL, last_error = NULL"
+    " attempts = 0, next_try_at = excluded.next_try_at, delivered_at = NULL, last_error = NULL,"
+    " dropped_at = NULL, dropped_by = NULL, dropped_why = NULL"
 )
 DUE = (
-    "SELECT d.call_id, d.version, d.attempts, r.record FROM delivery d"
+    "SELECT d.call_id, d.version, d.attempts, r.committed_at, r.record FROM delivery d"
     " JOIN record r ON r.call_id = d.call_id"
     " WHERE d.store = ? AND d.state = 'pending' AND d.next_try_at <= ?"
     " ORDER BY d.next_try_at, r.seq LIMIT ?"
 )
 DUE_BY_ANOTHER_CLOCK = (
-    "SELECT d.call_id, d.version, d.attempts, r.record FROM delivery d"
+    "SELECT d.call_id, d.version, d.attempts, r.committed_at, r.record FROM delivery d"
     " JOIN record r ON r.call_id = d.call_id"
     " WHERE d.store = ? AND d.state = 'pending' AND d.next_try_at > ?"
     " ORDER BY d.next_try_at, r.seq LIMIT ?"
@@ -64,7 +69,8 @@ DUE_BY_ANOTHER_CLOCK = (
 NEXT_DUE = "SELECT min(next_try_at) FROM delivery WHERE store = ? AND state = 'pending'"
 ACK = (
     "UPDATE delivery SET state = 'delivered', attempts = attempts + 1, next_try_at = NULL,"
-    " delivered_at = ?, last_error = NULL WHERE call_id = ? AND store = ? AND version = ?"
+    " delivered_at = ?, last_error = NULL, dropped_at = NULL, dropped_by = NULL,"
+    " dropped_why = NULL WHERE call_id = ? AND store = ? AND version = ?"
 )
 POSTPONE = (
     "UPDATE delivery SET attempts = attempts + 1, next_try_at = ?, last_error = ?"
@@ -80,11 +86,14 @@ RECORDS_AFTER = (
 )
 RECENT = "SELECT seq, record, version, committed_at FROM record ORDER BY seq DESC LIMIT ?"
 DELIVERIES = (
-    "SELECT store, state, attempts, next_try_at, delivered_at, last_error"
-    " FROM delivery WHERE call_id = ?"
+    "SELECT store, state, attempts, next_try_at, delivered_at, last_error, dropped_by, dropped_at,"
+    " dropped_why FROM delivery WHERE call_id = ?"
 )
+KNOWN = "SELECT 1 FROM record WHERE call_id = ?1 UNION SELECT 1 FROM pruned WHERE call_id = ?1"
+PRUNED = "SELECT version, committed_at FROM pruned WHERE call_id = ?"
 FIND_EXTERNAL = (
-    "SELECT call_id FROM record WHERE external_id = ? AND source = 'import' ORDER BY seq LIMIT 1"
+    "SELECT call_id FROM pruned WHERE external_id = ?1 AND source = 'import'"
+    " UNION ALL SELECT call_id FROM record WHERE external_id = ?1 AND source = 'import' LIMIT 1"
 )
 WAITING_SINCE = (
     "SELECT d.store, min(r.committed_at) FROM delivery d JOIN record r ON r.call_id = d.call_id"
@@ -93,7 +102,20 @@ WAITING_SINCE = (
 BACKLOG = "SELECT store, state, count(*) FROM delivery GROUP BY store, state"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_Row: TypeAlias = tuple[int, bytes, int, int]
+# seq, record, version, committed_at
+CommittedRow: TypeAlias = tuple[int, bytes, int, int]
+# store, state, attempts, next_try_at, delivered_at, last_error, dropped_by, dropped_at, dropped_why
+StatusRow: TypeAlias = tuple[
+    StoreName,
+    DeliveryState,
+    int,
+    int | None,
+    int | None,
+    str | None,
+    str | None,
+    int | None,
+    str | None,
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +152,7 @@ def put_record(
     """Write `(call_id, source, external_id, committed_us, record)`; return its version."""
     call_id, _, _, committed_us, _ = row
     version: int = connection.execute(PUT_RECORD, row).fetchall()[0][0]
+    connection.execute(UNPRUNE, (call_id,))
     connection.execute(FORGET_EVENTS, (call_id,))
     connection.executemany(
         PUT_DELIVERY, [(call_id, store, version, committed_us) for store in STORES]
@@ -166,14 +189,21 @@ def due(connection: sqlite3.Connection, store: StoreName, now_us: int, limit: in
         latest_us = now_us + LONGEST_PAUSE // timedelta(microseconds=1)
         ahead = (store, latest_us, limit - len(found))
         found += connection.execute(DUE_BY_ANOTHER_CLOCK, ahead).fetchall()
-    for call_id, version, attempts, raw in found:
+    for call_id, version, attempts, committed_us, raw in found:
         try:
             record = decode_record(raw)
         except ValueError as exc:
             unreadable.append((call_id, version, str(exc)))
         else:
-            delivery = Delivery(store=store, record=record, version=version, attempts=attempts)
-            deliveries.append(delivery)
+            deliveries.append(
+                Delivery(
+                    store=store,
+                    record=record,
+                    version=version,
+                    committed_at=from_us(committed_us),
+                    attempts=attempts,
+                )
+            )
     return Due(deliveries=tuple(deliveries), unreadable=tuple(unreadable))
 
 
@@ -183,7 +213,7 @@ def next_due_at(connection: sqlite3.Connection, store: StoreName) -> datetime | 
 
 
 def record(connection: sqlite3.Connection, call_id: CallId) -> CommittedRecord | None:
-    found = _committed(connection, RECORD, (call_id,))
+    found = committed_rows(connection, RECORD, (call_id,))
     return found[0][1] if found else None
 
 
@@ -191,11 +221,20 @@ def records_after(
     connection: sqlite3.Connection, after: int, limit: int
 ) -> list[tuple[int, CommittedRecord]]:
     """Return the next records with their place in the walk."""
-    return _committed(connection, RECORDS_AFTER, (after, limit))
+    return committed_rows(connection, RECORDS_AFTER, (after, limit))
 
 
 def recent(connection: sqlite3.Connection, limit: int) -> list[CommittedRecord]:
-    return [committed for _, committed in _committed(connection, RECENT, (limit,))]
+    return [committed for _, committed in committed_rows(connection, RECENT, (limit,))]
+
+
+def pruned(connection: sqlite3.Connection, call_id: CallId) -> Pruned | None:
+    row = connection.execute(PRUNED, (call_id,)).fetchone()
+    return row and Pruned(call_id=call_id, version=row[0], committed_at=from_us(row[1]))
+
+
+def knows(connection: sqlite3.Connection, call_id: CallId) -> bool:
+    return connection.execute(KNOWN, (call_id,)).fetchone() is not None
 
 
 def find_external(connection: sqlite3.Connection, external_id: str) -> CallId | None:
@@ -214,7 +253,7 @@ def waiting_since(connection: sqlite3.Connection) -> Mapping[StoreName, datetime
 
 def backlog(connection: sqlite3.Connection) -> Mapping[StoreName, Mapping[DeliveryState, int]]:
     counts: dict[StoreName, dict[DeliveryState, int]] = {
-        store: {"pending": 0, "delivered": 0, "parked": 0} for store in STORES
+        store: dict.fromkeys(DELIVERY_STATES, 0) for store in STORES
     }
     for store, state, count in connection.execute(BACKLOG):
         counts[store][state] = count
@@ -228,35 +267,44 @@ def recent_webhooks(
     return connection.execute(RECENT_WEBHOOKS, (since_us, limit)).fetchall()[::-1]
 
 
-def _committed(
+def committed_rows(
     connection: sqlite3.Connection, sql: str, arguments: tuple[object, ...]
 ) -> list[tuple[int, CommittedRecord]]:
+    """Return records with their places, and each with its deliveries."""
     # One snapshot: a record and its deliveries must be of the same version.
     connection.execute("BEGIN")
     try:
-        rows: list[_Row] = connection.execute(sql, arguments).fetchall()
+        rows: list[CommittedRow] = connection.execute(sql, arguments).fetchall()
         return [(row[0], _with_deliveries(connection, row)) for row in rows]
     finally:
         connection.execute("COMMIT")
 
 
-def _with_deliveries(connection: sqlite3.Connection, row: _Row) -> CommittedRecord:
+def status_of(row: StatusRow) -> DeliveryStatus:
+    _, state, attempts, next_us, delivered_us, error, dropped_by, dropped_us, dropped_why = row
+    dropped = None
+    if dropped_by is not None and dropped_us is not None:
+        dropped = Drop(by=dropped_by, at=from_us(dropped_us), reason=dropped_why)
+    return DeliveryStatus(
+        state=state,
+        attempts=attempts,
+        next_try_at=None if next_us is None else from_us(next_us),
+        delivered_at=None if delivered_us is None else from_us(delivered_us),
+        last_error=error,
+        dropped=dropped,
+    )
+
+
+def _with_deliveries(connection: sqlite3.Connection, row: CommittedRow) -> CommittedRecord:
     seq, raw, version, committed_us = row
     try:
         record = decode_record(raw)
     except ValueError as exc:
         raise ValueError(f"row {seq} of table record: {exc}") from exc
-    statuses: dict[StoreName, DeliveryStatus] = {}
-    for store, state, attempts, next_us, delivered_us, error in connection.execute(
-        DELIVERIES, (record.call_id,)
-    ):
-        statuses[store] = DeliveryStatus(
-            state=state,
-            attempts=attempts,
-            next_try_at=None if next_us is None else from_us(next_us),
-            delivered_at=None if delivered_us is None else from_us(delivered_us),
-            last_error=error,
-        )
+    statuses: list[StatusRow] = connection.execute(DELIVERIES, (record.call_id,)).fetchall()
     return CommittedRecord(
-        record=record, version=version, committed_at=from_us(committed_us), deliveries=statuses
+        record=record,
+        version=version,
+        committed_at=from_us(committed_us),
+        deliveries={status[0]: status_of(status) for status in statuses},
     )

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TypeAlias
 
-from agent_sidecar.adapters.sqlite_file import journal_failed
+from agent_sidecar.adapters.sqlite_file import journal_failed, note_damage
 from agent_sidecar.errors import JournalFailed
 
 # what to do inside the transaction
@@ -106,6 +106,7 @@ class GroupWriter:
 
     def _translate(self, exc: Exception) -> JournalFailed:
         if isinstance(exc, sqlite3.Error):
+            note_damage(exc, self._path)
             failure = journal_failed(exc, self._path)
         else:
             failure = JournalFailed(f"journal {self._path}: a write is wrong: {exc!r}")

@@ -159,7 +159,7 @@ async def _stores(borrowed: Borrowed) -> AsyncIterator[Finding]:
         part="deliveries",
         ok=not parked,
         is_advice=True,
-        text=f"parked: {parked}: the store refused them, the log says why"
+        text=f"parked: {parked}: the store refused them, `agent-sidecar deliveries` says why"
         if parked
         else f"waiting: {waiting}, the oldest for {for_s:.0f} s: they follow while `serve` runs"
         if waiting

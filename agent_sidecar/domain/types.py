@@ -35,7 +35,9 @@ CallCommand = Literal[
     "record_start",
     "bridge",
 ]
-DeliveryState = Literal["pending", "delivered", "parked"]
+# `parked`: the store refused it; `dropped`: a person gave it up
+DeliveryState = Literal["pending", "delivered", "parked", "dropped"]
+DELIVERY_STATES: tuple[DeliveryState, ...] = ("pending", "delivered", "parked", "dropped")
 
 # float32, shape (dimension,), unit length
 Vector = NDArray[np.float32]

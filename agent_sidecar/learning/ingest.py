@@ -79,7 +79,7 @@ async def ingest_all(calls: Sequence[RecordedCall], parts: IngestParts) -> int:
 
 
 async def _is_known(recorded: RecordedCall, parts: IngestParts) -> bool:
-    return await parts.journal.record(CallId(recorded.call_id)) is not None
+    return await parts.journal.knows(CallId(recorded.call_id))
 
 
 def _check(recorded: RecordedCall, parts: IngestParts) -> None:

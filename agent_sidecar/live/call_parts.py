@@ -11,6 +11,7 @@ from agent_sidecar.ports import (
     CallControl,
     Clock,
     Closers,
+    Conversations,
     Embedder,
     Journal,
     Leads,
@@ -37,6 +38,8 @@ class CallParts:
     """The ports of a call, and its times."""
 
     journal: Journal
+    # every finished call, also what the journal has forgotten
+    conversations: Conversations
     embedder: Embedder
     desk: HintDesk
     publisher: Publisher

@@ -87,7 +87,9 @@ class Registry:
             frozenset(closer.number for closer in parts.transfer.roster if closer.number),
             on_agent=self._transcribe,
         )
-        self._finished = FinishedCalls(parts.call.journal, parts.reader.playbook)
+        self._finished = FinishedCalls(
+            parts.call.journal, parts.call.conversations, parts.reader.playbook
+        )
         self._judging = Judging(self._directory, self._finished, parts.on_recorded)
         self.recordings = RecordingCopier(parts.recordings, self._judging, parts.call, parts.tasks)
         self._teller = Teller(

@@ -43,7 +43,17 @@ class Delivery:
     record: CallRecord
     # counts commits of the same call; a corrected outcome makes a new one
     version: int
+    committed_at: datetime
     attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """Who gave a delivery up, when and why."""
+
+    by: str
+    at: datetime
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +63,8 @@ class DeliveryStatus:
     next_try_at: datetime | None
     delivered_at: datetime | None
     last_error: str | None
+    # of a dropped one
+    dropped: Drop | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +73,15 @@ class CommittedRecord:
     version: int
     committed_at: datetime
     deliveries: Mapping[StoreName, DeliveryStatus]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """What the journal still knows of a record that every store has."""
+
+    call_id: CallId
+    version: int
+    committed_at: datetime
 
 
 class Journal(Protocol):
@@ -86,8 +107,8 @@ class Journal(Protocol):
     async def commit(self, record: CallRecord) -> int:
         """Keep the record and forget the call's events, in one transaction.
 
-        Every store gets one pending delivery. Again for the same call: a new version, delivered
-        anew. Returns the version.
+        Every store gets one pending delivery. Again for the same call, also when its record was
+        pruned: the next version, delivered anew. Returns the version.
         """
         ...
 
@@ -150,8 +171,16 @@ class Journal(Protocol):
         """Return the newest records first."""
         ...
 
+    async def pruned(self, call_id: CallId) -> Pruned | None:
+        """Return what is left of a record that was pruned; None: there was none, or it is here."""
+        ...
+
+    async def knows(self, call_id: CallId) -> bool:
+        """Say whether this call was ever committed here, its record pruned or not."""
+        ...
+
     async def find_external(self, external_id: str) -> CallId | None:
-        """Return the imported call of that file id."""
+        """Return the imported call of that file id, its record pruned or not."""
         ...
 
     async def waiting_since(self) -> Mapping[StoreName, datetime]:

@@ -90,6 +90,13 @@ class Conversations(Protocol):
         """
         ...
 
+    async def newest(self, *, limit: int, without: Collection[CallId]) -> Sequence[CallRecord]:
+        """Return the calls that began last but those, newest first; broken ones are left out.
+
+        Raises `StoreUnavailable`.
+        """
+        ...
+
 
 class Recordings(Protocol):
     """Where copies of recorded calls are kept."""

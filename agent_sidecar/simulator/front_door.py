@@ -79,6 +79,14 @@ class _ImportedAll(Struct):
     imported: int
 
 
+class _Deliveries(Struct):
+    deliveries: list[dict[str, Any]]
+
+
+class _Retried(Struct):
+    retried: int
+
+
 class _Refusal(Struct):
     message: str
     what_to_do: str = ""
@@ -178,6 +186,24 @@ class FrontDoor:
         body = {"calls": calls, "strategies": sorted(strategies)}
         raw = await self._ask("POST", "/v1/import", body, answer_s=_IMPORT_S)
         return self._read(raw, _ImportedAll, "the import").imported
+
+    async def deliveries(
+        self, *, store: str | None, states: Collection[str], limit: int
+    ) -> list[dict[str, Any]]:
+        """Return deliveries in one of these states, oldest record first."""
+        asked = [("limit", str(limit)), *(("state", state) for state in states)]
+        asked += [("store", store)] if store is not None else []
+        raw = await self._ask("GET", f"/v1/deliveries?{urlencode(asked)}")
+        return self._read(raw, _Deliveries, "the deliveries").deliveries
+
+    async def retry_deliveries(self, body: Mapping[str, object]) -> int:
+        """Have deliveries tried now; return how many."""
+        raw = await self._ask("POST", "/v1/deliveries/retry", body)
+        return self._read(raw, _Retried, "the retry").retried
+
+    async def drop_delivery(self, body: Mapping[str, object]) -> None:
+        """Give a delivery up."""
+        await self._ask("POST", "/v1/deliveries/drop", body)
 
     async def verify(self) -> Verification:
         """Let the service compare its journal with its stores; may take a while."""

@@ -30,7 +30,7 @@ from agent_sidecar.simulator.signing import WebhookSigner
 from agent_sidecar.simulator.subscriber import HintSubscriber
 
 _POLL_S = 0.25
-_FINAL = frozenset({"delivered", "parked"})
+_FINAL = frozenset({"delivered", "parked", "dropped"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ from agent_sidecar.live.requests import (
     Suggestion,
     SuggestRequest,
 )
-from agent_sidecar.ports import Clock, Leads, ReceivedWebhook, TelephonyEvent
+from agent_sidecar.ports import Clock, DeliveryBook, Leads, ReceivedWebhook, TelephonyEvent
 
 Message = Mapping[str, object]
 Frame = StreamStart | MediaFrame | StreamStop | StreamError | StreamDigit | StreamNotice
@@ -264,6 +264,9 @@ class FrontDoorParts:
     # the learning metrics of the last so many days; raises `StoreUnavailable`
     learning: Callable[[int], Awaitable[Message]]
     take_in: TakeIn
+    deliveries: DeliveryBook
+    # what waits for a store is tried now, whatever the relay's pauses
+    hurry: Callable[[], None]
     metrics: Metrics
     ready: Callable[[], tuple[bool, Message]]
     # Telnyx's words into ours; raise `FrameMalformed` and `WebhookMalformed`

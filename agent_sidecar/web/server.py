@@ -11,6 +11,7 @@ from agent_sidecar.web.auth import check_token
 from agent_sidecar.web.availability import availability_routes
 from agent_sidecar.web.calls import call_routes
 from agent_sidecar.web.care import care_routes
+from agent_sidecar.web.deliveries import delivery_routes
 from agent_sidecar.web.forward import Forwarder
 from agent_sidecar.web.hints import hint_routes
 from agent_sidecar.web.imports import import_routes
@@ -67,6 +68,7 @@ class FrontDoor:
                 *insight_routes(parts),
                 *import_routes(parts.take_in),
                 *learning_routes(parts.learning),
+                *delivery_routes(parts),
                 *machine_routes(parts),
                 *care_routes(parts.care),
             ]

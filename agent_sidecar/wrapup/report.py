@@ -31,6 +31,21 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """A record that a store goes without, because a person said so."""
+
+    store: StoreName
+    call_id: CallId
+    by: str
+    reason: str | None
+
+    def __str__(self) -> str:
+        """Return it in one line."""
+        why = self.reason or "no reason given"
+        return f"{self.store}: call {self.call_id}: dropped by {self.by}: {why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unreachable:
     """A store that could not be asked about every record."""
 
@@ -51,10 +66,12 @@ class Report:
     unreachable: tuple[Unreachable, ...]
     # what could not be looked at, and why; no difference
     notes: tuple[str, ...] = ()
+    # known to be missing, and meant to be: listed, and clean all the same
+    dropped: tuple[Dropped, ...] = ()
 
     @property
     def clean(self) -> bool:
-        """Every record is in every store as its source has it, and nothing else is."""
+        """Every record is in every store as its source has it, but for dropped ones; no others."""
         counts = [*self.pending.values(), *self.parked.values()]
         return not (any(counts) or self.differences or self.unreachable)
 
@@ -70,7 +87,10 @@ class Report:
                 lines.append(f"{store}: {count} not delivered yet: they follow while `serve` runs")
         for store, count in self.parked.items():
             if count:
-                lines.append(f"{store}: {count} parked: the store refused them, see the log")
+                lines.append(f"{store}: {count} parked: `agent-sidecar deliveries` says why")
+        lines += map(str, self.dropped[:_NAMED])
+        if len(self.dropped) > _NAMED:
+            lines.append(f"... and {len(self.dropped) - _NAMED} more were dropped")
         lines += self.notes
         lines += map(str, self.differences[:_NAMED])
         if len(self.differences) > _NAMED:
@@ -91,4 +111,8 @@ class Report:
             ],
             "unreachable": {u.store: u.reason for u in self.unreachable},
             "notes": list(self.notes),
+            "dropped": [
+                {"store": d.store, "call_id": d.call_id, "by": d.by, "reason": d.reason}
+                for d in self.dropped
+            ],
         }

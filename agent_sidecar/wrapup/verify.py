@@ -12,10 +12,10 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from agent_sidecar.domain.types import CallId, DeliveryState, StoreName
+from agent_sidecar.domain.types import DELIVERY_STATES, CallId, DeliveryState, StoreName
 from agent_sidecar.errors import JournalFailed, StoreUnavailable
 from agent_sidecar.ports import CommittedRecord, Conversations, Journal, Projection
-from agent_sidecar.wrapup.report import Difference, Kind, Report, Unreachable
+from agent_sidecar.wrapup.report import Difference, Dropped, Kind, Report, Unreachable
 from agent_sidecar.wrapup.sources import BATCH, Sources
 
 log = structlog.get_logger()
@@ -74,6 +74,7 @@ async def verify(
         differences=tuple(d for audit in audits for d in audit.differences),
         unreachable=tuple(audit.unreachable for audit in audits if audit.unreachable),
         notes=notes,
+        dropped=tuple(d for audit in audits for d in audit.dropped),
     )
 
 
@@ -133,8 +134,9 @@ class _Audit:
 
     def __init__(self, sources: Sources, projection: Projection, answer_s: float) -> None:
         self.store = projection.store
-        self.counts: dict[DeliveryState, int] = {"pending": 0, "delivered": 0, "parked": 0}
+        self.counts: dict[DeliveryState, int] = dict.fromkeys(DELIVERY_STATES, 0)
         self.differences: list[Difference] = []
+        self.dropped: list[Dropped] = []
         self.unreachable: Unreachable | None = None
         self._sources = sources
         self._projection = projection
@@ -148,6 +150,7 @@ class _Audit:
         """Compare the delivered ones; the others are known to be missing."""
         for committed in batch:
             self.counts[self._state(committed)] += 1
+            self._note_drop(committed)
         delivered = [c for c in batch if self._state(c) == "delivered"]
         found = await self._differences(delivered)
         if found:
@@ -161,6 +164,14 @@ class _Audit:
         for call_id, texts in found.items():
             for text in texts:
                 self.note(call_id, text, "differs")
+
+    def _note_drop(self, committed: CommittedRecord) -> None:
+        status = committed.deliveries.get(self.store)
+        if status is not None and (drop := status.dropped) is not None:
+            call_id = committed.record.call_id
+            self.dropped.append(
+                Dropped(store=self.store, call_id=call_id, by=drop.by, reason=drop.reason)
+            )
 
     async def strangers(self, known: Collection[CallId]) -> Sequence[CallId]:
         """Return the calls that the store holds and that are not among these."""

@@ -150,6 +150,9 @@ async def _find_by_ids(source: Store | FakeConversations) -> None:
     assert sorted(found, key=lambda record: record.call_id) == [kept[0], kept[2]]
     assert list(await source.find([CallId("nobody")])) == []
     assert list(await source.find([])) == []
+    newest = await source.newest(limit=2, without=[kept[3].call_id])
+    assert list(newest) == [kept[2], kept[1]]
+    assert list(await source.newest(limit=9, without=[r.call_id for r in kept])) == []
 
 
 async def test_a_call_that_cannot_be_read_is_not_found(place: Place):

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from pathlib import Path
 from typing import get_args
 
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agent_sidecar.adapters import sqlite_rows as rows
 from agent_sidecar.adapters.sqlite_codec import (
     decode_event,
     decode_record,
@@ -31,9 +33,9 @@ from agent_sidecar.domain.events import (
     SpeechHeard,
 )
 from agent_sidecar.domain.record import Acoustics, CallRecord
-from agent_sidecar.domain.types import STORES, CallId, Lead, LegId
+from agent_sidecar.domain.types import DELIVERY_STATES, STORES, CallId, Lead, LegId, StoreName
 from agent_sidecar.errors import JournalFailed
-from agent_sidecar.ports import Journal, ReceivedWebhook
+from agent_sidecar.ports import Drop, Journal, Pruned, ReceivedWebhook
 from tests.builders import rich_record, stranger_record
 from tests.fakes import FakeClock, FakeJournal
 
@@ -323,8 +325,8 @@ class TestDeliveries:
         await journal.ack([first])
         await journal.park(second, error="no")
         backlog = await journal.backlog()
-        assert backlog["chroma"] == {"pending": 1, "delivered": 1, "parked": 1}
-        assert backlog["postgres"] == {"pending": 3, "delivered": 0, "parked": 0}
+        assert backlog["chroma"] == {"pending": 1, "delivered": 1, "parked": 1, "dropped": 0}
+        assert backlog["postgres"] == {"pending": 3, "delivered": 0, "parked": 0, "dropped": 0}
 
     async def test_the_oldest_record_that_waits_is_told_by_store(self, journal, clock):
         for number in range(3):
@@ -346,6 +348,176 @@ class TestDeliveries:
         assert await journal.next_due_at("neo4j") is None
         assert set(await journal.backlog()) == set(STORES)
         assert await journal.waiting_since() == {}
+
+
+async def deliver(journal: Journal, *stores: StoreName) -> None:
+    for store in stores or STORES:
+        await journal.ack(await journal.claim(store, limit=100))
+
+
+async def listed(journal, **asked: object) -> list[tuple[str, str, str]]:
+    asked = {"store": None, "states": DELIVERY_STATES, "limit": 100, **asked}
+    return [(d.call_id, d.store, d.status.state) for d in await journal.deliveries(**asked)]
+
+
+class TestPeopleSettleDeliveries:
+    async def test_they_are_listed_by_store_and_state_oldest_first(self, journal, clock):
+        for n in range(3):
+            await journal.commit(stranger_record(f"call-{n}"))
+            clock.advance(1)
+        await deliver(journal, "conversations", "postgres", "chroma")
+        (first, _, _) = await journal.claim("neo4j", limit=3)
+        await journal.park(first, error="refused: no")
+        assert await listed(journal, states=["parked", "pending"]) == [
+            ("call-0", "neo4j", "parked"),
+            ("call-1", "neo4j", "pending"),
+            ("call-2", "neo4j", "pending"),
+        ]
+        assert len(await listed(journal, store="chroma")) == 3
+        assert await listed(journal, states=["pending"], limit=1) == [
+            ("call-1", "neo4j", "pending")
+        ]
+        (parked,) = await journal.deliveries(store=None, states=["parked"], limit=9)
+        assert (parked.version, parked.committed_at) == (1, START)
+        assert (parked.status.attempts, parked.status.last_error) == (1, "refused: no")
+
+    async def test_a_parked_one_is_retried_at_once_as_if_never_tried(self, journal, clock):
+        await journal.commit(rich_record(CALL))
+        (delivery,) = await journal.claim("neo4j", limit=1)
+        await journal.park(delivery, error="refused: no")
+        clock.advance(60)
+        assert await journal.retry(call_id=CALL, store="neo4j") == 1
+        (again,) = await journal.claim("neo4j", limit=1)
+        assert (again.version, again.attempts) == (1, 0)
+        assert await journal.retry(call_id=CallId("nobody"), store=None) == 0
+
+    async def test_all_of_a_store_are_retried_but_the_delivered_and_the_dropped(self, journal):
+        for n in range(4):
+            await journal.commit(stranger_record(f"call-{n}"))
+        delivered, parked, dropped, waiting = await journal.claim("neo4j", limit=4)
+        await journal.ack([delivered])
+        await journal.park(parked, error="refused: no")
+        await journal.drop(dropped.record.call_id, "neo4j", by="Ann", reason=None)
+        later = START + timedelta(days=1)
+        await journal.postpone(waiting, next_try_at=later, error="down")
+        assert await journal.retry(call_id=None, store="neo4j") == 2
+        due = await journal.claim("neo4j", limit=9)
+        assert {d.record.call_id for d in due} == {"call-1", "call-3"}
+
+    async def test_a_dropped_one_says_by_whom_and_is_never_due(self, journal, clock):
+        await journal.commit(rich_record(CALL))
+        clock.advance(5)
+        assert await journal.drop(CALL, "neo4j", by="Ann", reason="a test call")
+        clock.advance(10**6)
+        assert not await journal.claim("neo4j", limit=1)
+        assert await journal.next_due_at("neo4j") is None
+        status = (await journal.record(CALL)).deliveries["neo4j"]
+        assert status.state == "dropped"
+        at = START + timedelta(seconds=5)
+        assert status.dropped == Drop(by="Ann", at=at, reason="a test call")
+        assert (await journal.backlog())["neo4j"]["dropped"] == 1
+
+    async def test_only_what_is_open_can_be_dropped(self, journal):
+        await journal.commit(rich_record(CALL))
+        await deliver(journal, "neo4j")
+        assert not await journal.drop(CALL, "neo4j", by="Ann", reason=None)
+        assert not await journal.drop(CallId("nobody"), "neo4j", by="Ann", reason=None)
+        assert await journal.drop(CALL, "chroma", by="Ann", reason=None)
+        assert not await journal.drop(CALL, "chroma", by="Bob", reason=None)
+        assert (await journal.record(CALL)).deliveries["chroma"].dropped.by == "Ann"
+
+    async def test_a_dropped_one_comes_back_by_its_name_or_by_a_correction(self, journal):
+        await journal.commit(rich_record(CALL))
+        await journal.drop(CALL, "neo4j", by="Ann", reason=None)
+        assert await journal.retry(call_id=CALL, store=None) == len(STORES)
+        assert (await journal.record(CALL)).deliveries["neo4j"].dropped is None
+        await journal.drop(CALL, "neo4j", by="Ann", reason=None)
+        await journal.commit(rich_record(CALL, engagement=3.0))
+        (delivery,) = await journal.claim("neo4j", limit=1)
+        assert delivery.version == 2
+        assert (await journal.record(CALL)).deliveries["neo4j"].dropped is None
+
+    async def test_what_a_store_took_meanwhile_is_delivered_not_dropped(self, journal):
+        await journal.commit(rich_record(CALL))
+        (on_its_way,) = await journal.claim("neo4j", limit=1)
+        await journal.drop(CALL, "neo4j", by="Ann", reason=None)
+        await journal.park(on_its_way, error="refused: no")
+        assert (await journal.record(CALL)).deliveries["neo4j"].state == "dropped"
+        await journal.ack([on_its_way])
+        status = (await journal.record(CALL)).deliveries["neo4j"]
+        assert (status.state, status.dropped) == ("delivered", None)
+
+
+class TestPruning:
+    async def prunable(self, journal, clock, **asked: object) -> list[str]:
+        asked = {"before": clock.now(), "after": 0, "limit": 9, **asked}
+        found = await journal.prunable(**asked)
+        return [committed.record.call_id for _, committed in found]
+
+    async def test_only_old_ones_that_every_store_has_may_go(self, journal, clock):
+        for n in range(5):
+            await journal.commit(stranger_record(f"call-{n}"))
+        due = await journal.claim("neo4j", limit=9)
+        await deliver(journal, "conversations", "postgres", "chroma")
+        await journal.park(due[1], error="refused: no")
+        await journal.drop(CallId("call-2"), "neo4j", by="Ann", reason=None)
+        await journal.ack([due[0], due[4]])
+        assert await self.prunable(journal, clock) == []
+        clock.advance(1)
+        assert await self.prunable(journal, clock) == ["call-0", "call-4"]
+        ((place, _),) = await journal.prunable(before=clock.now(), after=0, limit=1)
+        assert await self.prunable(journal, clock, after=place) == ["call-4"]
+
+    async def test_a_pruned_one_leaves_its_version_and_ids(self, journal, clock):
+        record = rich_record(CALL, source="import", external_id="row-7")
+        await journal.commit(record)
+        await journal.commit(record)
+        await deliver(journal)
+        await journal.append(CALL, a_line())
+        found = await journal.record(CALL)
+        assert await journal.pruned(CALL) is None
+        assert await journal.prune([found]) == 1
+        assert await journal.record(CALL) is None
+        assert await journal.knows(CALL)
+        assert not await journal.knows(CallId("nobody"))
+        assert await journal.find_external("row-7") == CALL
+        assert await journal.pruned(CALL) == Pruned(call_id=CALL, version=2, committed_at=START)
+        assert await journal.open_calls() == []
+        assert await journal.recent(limit=5) == []
+        assert sum((await journal.backlog())["neo4j"].values()) == 0
+        # what comes late opens no call that is over
+        await journal.append(CALL, a_line())
+        assert await journal.open_calls() == []
+
+    async def test_the_next_version_goes_on_from_there(self, journal):
+        await journal.commit(rich_record(CALL))
+        await journal.commit(rich_record(CALL))
+        await deliver(journal)
+        await journal.prune([await journal.record(CALL)])
+        assert await journal.commit(rich_record(CALL, engagement=3.0)) == 3
+        assert await journal.pruned(CALL) is None
+        (delivery,) = await journal.claim("neo4j", limit=1)
+        assert delivery.version == 3
+        assert await journal.commit(rich_record(CALL)) == 4
+
+    async def test_what_has_changed_since_it_was_looked_at_stays(self, journal):
+        for call_id in ("call-1", "call-2"):
+            await journal.commit(rich_record(call_id))
+        await deliver(journal)
+        before = [await journal.record(CallId(name)) for name in ("call-1", "call-2")]
+        await journal.commit(rich_record("call-1"))
+        await deliver(journal)
+        await journal.commit(rich_record("call-2"))
+        assert await journal.prune(before) == 0
+        assert await journal.prune([await journal.record(CallId("call-1"))]) == 1
+
+    async def test_it_is_measured_and_probed(self, journal):
+        await journal.probe()
+        room = await journal.room()
+        assert room.used > 0
+        assert room.disk_free > 0
+        while await journal.shrink():
+            pass
 
 
 WRITE_FOR_EVER = """
@@ -544,13 +716,17 @@ class TestFile:
             (b"SQLite format 3\x00" + b"\xff" * 4096, "it is not a journal|it is damaged"),
         ],
     )
-    async def test_a_file_that_is_no_journal_is_left_alone(self, tmp_path, content, words):
+    async def test_a_file_that_is_no_journal_is_set_aside_as_it_is(self, tmp_path, content, words):
         path = tmp_path / "journal.sqlite"
         path.write_bytes(content)
-        for read_only in (False, True):
-            with pytest.raises(JournalFailed, match=words):
-                await SqliteJournal.open(path, read_only=read_only)
+        with pytest.raises(JournalFailed, match=words):
+            await SqliteJournal.open(path, read_only=True)
         assert path.read_bytes() == content
+        journal = await SqliteJournal.open(path)
+        await journal.append(CALL, opening())
+        await journal.aclose()
+        (aside,) = tmp_path.glob("journal.sqlite.damaged-*")
+        assert aside.read_bytes() == content
 
     async def test_another_database_is_left_alone(self, tmp_path):
         path = tmp_path / "journal.sqlite"
@@ -562,6 +738,45 @@ class TestFile:
             await SqliteJournal.open(path)
         with pytest.raises(JournalFailed, match="not a journal of agent_sidecar"):
             await SqliteJournal.open(path, read_only=True)
+
+    async def test_unused_room_goes_back_to_the_disk(self, sqlite):
+        for n in range(200):
+            await sqlite.append(CALL, a_line(n, "x" * 50_000))
+        await sqlite.discard(CALL)
+        assert (await sqlite.room()).unused > 9_000_000
+        steps = 1
+        while await sqlite.shrink():
+            steps += 1
+        assert 10 < steps < 30
+        assert (await sqlite.room()).unused <= 2_200_000
+        await sqlite.aclose()
+        assert sqlite._path.stat().st_size < 3_000_000
+
+    async def test_one_of_before_keeps_everything_and_learns_to_shrink(self, tmp_path, clock):
+        path = tmp_path / "journal.sqlite"
+        schema = files("agent_sidecar.adapters") / "schema" / "journal" / "001_journal.sql"
+        old = sqlite3.connect(path, isolation_level=None)
+        old.execute("PRAGMA journal_mode = WAL")
+        old.executescript(schema.read_text("utf-8"))
+        old.execute("INSERT INTO meta VALUES ('schema_version', '1')")
+        record = (CALL, 3, "live", None, rows.to_us(START), encode_record(rich_record(CALL)))
+        old.execute("INSERT INTO record VALUES (7, ?, ?, ?, ?, ?, ?)", record)
+        for store, state in zip(STORES, ("pending", "parked", "delivered", "pending"), strict=True):
+            due = rows.to_us(START) if state == "pending" else None
+            status = (CALL, store, 3, state, 2, due, None, "why")
+            old.execute("INSERT INTO delivery VALUES (?, ?, ?, ?, ?, ?, ?, ?)", status)
+        old.close()
+        with pytest.raises(JournalFailed, match="older agent_sidecar: start the service once"):
+            await SqliteJournal.open(path, read_only=True)
+        journal = await SqliteJournal.open(path, clock=clock)
+        found = await journal.record(CALL)
+        assert found is not None
+        assert (found.record, found.version) == (rich_record(CALL), 3)
+        states = [found.deliveries[store].state for store in STORES]
+        assert states == ["pending", "parked", "delivered", "pending"]
+        assert found.deliveries["postgres"].last_error == "why"
+        assert sqlite3.connect(path).execute("PRAGMA auto_vacuum").fetchone() == (2,)
+        await journal.aclose()
 
     async def test_one_of_a_newer_version_is_refused(self, sqlite, tmp_path):
         await sqlite._write(

@@ -33,6 +33,7 @@ from tests.fakes import (
     FakeCallControl,
     FakeClock,
     FakeClosers,
+    FakeConversations,
     FakeEmbedder,
     FakeJournal,
     FakeLeads,
@@ -66,6 +67,7 @@ class Shell:
 
     clock: FakeClock = field(default_factory=FakeClock)
     journal: FakeJournal = field(init=False)
+    conversations: FakeConversations = field(init=False)
     embedder: WordsEmbedder = field(default_factory=WordsEmbedder)
     chroma: FakeRetriever = field(
         default_factory=lambda: FakeRetriever(
@@ -93,6 +95,7 @@ class Shell:
 
     def __post_init__(self) -> None:
         self.journal = FakeJournal(self.clock)
+        self.conversations = FakeConversations()
 
     def open(self, tasks: asyncio.TaskGroup) -> None:
         """Begin with what has been set so far."""
@@ -114,6 +117,7 @@ class Shell:
         )
         self.parts = CallParts(
             journal=self.journal,
+            conversations=self.conversations,
             embedder=self.embedder,
             desk=self.desk,
             publisher=self.publisher,

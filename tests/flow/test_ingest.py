@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from agent_sidecar.adapters.recorded_calls import read_recorded_calls
 from agent_sidecar.domain.engagement import STARTING_WEIGHTS
 from agent_sidecar.domain.record import CallRecord, Configuration
 from agent_sidecar.domain.recorded import RecordedCall, RecordedOutcome, SpokenSegment
-from agent_sidecar.domain.types import CallId, Lead, Vector
+from agent_sidecar.domain.types import STORES, CallId, Lead, Vector
 from agent_sidecar.errors import RecordedCallInvalid, StoreUnavailable
 from agent_sidecar.learning.imported import Ears, Finished, make_imported
 from agent_sidecar.learning.ingest import IngestParts, ingest, ingest_all
@@ -69,6 +69,14 @@ async def test_a_call_keeps_its_id_its_words_and_its_labelled_strategies():
 async def test_twice_is_once():
     call, made = recorded(), parts()
     assert await ingest(call, made)
+    assert not await ingest(call, made)
+    # nor after its record was pruned
+    journal = made.journal
+    for store in STORES:
+        await journal.ack(await journal.claim(store, limit=1))
+    committed = await journal.record(CallId(call.call_id))
+    assert committed is not None
+    assert await cast(FakeJournal, journal).prune([committed]) == 1
     assert not await ingest(call, made)
 
 

@@ -34,7 +34,7 @@ def rebuilder(place: Place, **anew: Anew) -> Rebuilder:
 
 
 async def test_a_store_is_emptied_and_takes_every_call_again(place: Place):
-    place.journal.prune(CALLS[0])
+    place.journal.lose(CALLS[0])
     place.neo4j.held[CallId("ghost")] = stranger_record("ghost")
     place.neo4j.held[CALLS[1]] = stranger_record(CALLS[1], hangup_cause="other")
     rebuilds = rebuilder(place)
@@ -121,7 +121,7 @@ async def test_forgotten_calls_come_back_a_bounded_number_at_once(place: Place):
     place.relay.wake()
     await place.settle()
     for n in range(200):
-        place.journal.prune(CallId(f"old-{n}"))
+        place.journal.lose(CallId(f"old-{n}"))
     place.neo4j.answers_after_s = 1.0
     sources = Sources(place.journal, place.conversations)
     rebuilds = Rebuilder(sources, place.stores, place.relay, back_at_once=50)
@@ -136,7 +136,7 @@ async def test_forgotten_calls_come_back_a_bounded_number_at_once(place: Place):
 
 
 async def test_calls_that_cannot_be_read_or_are_refused_are_counted(place: Place):
-    place.journal.prune(CALLS[0])
+    place.journal.lose(CALLS[0])
     place.conversations.broken.add(CALLS[0])
     rebuilds = rebuilder(place)
     await rebuilds.begin("postgres")

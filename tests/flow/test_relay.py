@@ -1,12 +1,14 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random
 
 import pytest
 from structlog.testing import capture_logs
 
-from agent_sidecar.domain.types import STORES, CallId
+from agent_sidecar.domain.record import CallRecord
+from agent_sidecar.domain.types import STORES, CallId, StoreName
 from agent_sidecar.errors import JournalFailed, RecordRejected, StoreUnavailable
 from agent_sidecar.wrapup.relay import Relay, RelayLimits, Settled, pause_before_try_s
 from tests.builders import stranger_record
@@ -163,7 +165,7 @@ async def test_a_refused_record_is_parked_and_the_others_go_on(journal):
     (parked,) = [entry for entry in logs if entry["event"] == "record_parked"]
     assert parked["call_id"] == "call-2"
     assert "101 is above 100" in parked["error"]
-    assert "POST /v1/calls" in parked["todo"]
+    assert "agent-sidecar deliveries retry call-2 --store postgres" in parked["todo"]
     assert {(s.call_id, s.state) for s in settled} == {
         ("call-1", "delivered"),
         ("call-2", "parked"),
@@ -266,6 +268,214 @@ async def test_a_parked_record_that_is_corrected_is_delivered(journal):
         relay.wake()
         await asyncio.sleep(0.1)
     assert await state_of(journal) == "delivered"
+
+
+async def test_a_retry_wakes_what_is_parked_and_cuts_the_pause_of_a_dead_store_short(journal):
+    picky, down = FakeProjection("postgres"), FakeProjection("neo4j")
+    picky.fails_for[CALL] = RecordRejected("bad outcome")
+    down.fails_with = StoreUnavailable("connection refused")
+    await commit(journal, CALL)
+    relay = a_relay(journal, picky, down)
+    async with running(relay):
+        await asyncio.sleep(600)
+        del picky.fails_for[CALL]
+        down.fails_with = None
+        assert await journal.retry(call_id=CALL, store=None) == len(STORES)
+        relay.hurry()
+        await asyncio.sleep(0.1)
+        assert await state_of(journal) == "delivered"
+        assert await state_of(journal, store="neo4j") == "delivered"
+
+
+async def test_what_was_dropped_is_left_alone(journal):
+    down = FakeProjection("neo4j", fails_with=StoreUnavailable("connection refused"))
+    await commit(journal, "call-1", "call-2")
+    async with running(a_relay(journal, down)):
+        await asyncio.sleep(10)
+        assert await journal.drop(CALL, "neo4j", by="Ann", reason=None)
+        down.fails_with = None
+        await asyncio.sleep(HOUR_S)
+    assert list(down.held) == ["call-2"]
+    assert await state_of(journal, store="neo4j") == "dropped"
+
+
+class SlowToDie(FakeProjection):
+    """A server that hangs now and then, and later does what nobody waits for any more."""
+
+    def __init__(self, store: StoreName = "chroma") -> None:
+        super().__init__(store)
+        self.hangs = False
+        self._left_behind: list[CallRecord] = []
+
+    async def apply_all(self, records):
+        if self.hangs:
+            self.asked += 1
+            self._left_behind += records
+            await asyncio.sleep(10**9)
+        await super().apply_all(records)
+
+    async def ping(self):
+        if self.hangs:
+            await asyncio.sleep(10**9)
+
+    def go_on(self, after_s: float) -> None:
+        """Answer again; what was left behind is carried out a little later, newest first."""
+        self.hangs = False
+        left, self._left_behind = self._left_behind[::-1], []
+        asyncio.get_running_loop().call_later(after_s, self._carry_out, left)
+
+    def _carry_out(self, records: Sequence[CallRecord]) -> None:
+        for record in records:
+            self.held[record.call_id] = record
+            self.applied.append(record)
+
+    def told(self, call_id: str) -> list[str]:
+        return [r.hangup_cause or "" for r in self.applied if r.call_id == call_id]
+
+
+class TestOrder:
+    """A newer version of a call is never overtaken by an older one; other calls never wait."""
+
+    async def test_a_version_waits_for_what_a_hung_server_may_still_do(self, journal):
+        store = SlowToDie()
+        store.hangs = True
+        await journal.commit(stranger_record(CALL, hangup_cause="1"))
+        relay = a_relay(journal, store)
+        async with running(relay):
+            await asyncio.sleep(300)
+            await journal.commit(stranger_record(CALL, hangup_cause="2"))
+            await commit(journal, "other")
+            relay.wake()
+            await asyncio.sleep(100)
+            store.go_on(after_s=3)
+            # a try that has begun gets its 30 s, and the pause after it may be a minute
+            await asyncio.sleep(95)
+            assert "other" in store.held
+            await asyncio.sleep(10)
+        assert store.told(CALL)[-1] == "2"
+        assert "2" not in store.told(CALL)[:-1]
+        assert await state_of(journal, store="chroma") == "delivered"
+
+    async def test_a_version_waits_for_what_a_process_left_behind_that_died(self, journal):
+        store = SlowToDie()
+        store.hangs = True
+        await journal.commit(stranger_record(CALL, hangup_cause="1"))
+        async with running(a_relay(journal, store)):
+            await asyncio.sleep(1)
+            await journal.commit(stranger_record(CALL, hangup_cause="2"))
+        journal = journal.crash()
+        await asyncio.sleep(1)
+        async with running(a_relay(journal, store)):
+            store.go_on(after_s=3)
+            await asyncio.sleep(20)
+        assert store.told(CALL) == ["1", "2"]
+
+    async def test_so_does_one_that_is_committed_after_the_start(self, journal):
+        store = SlowToDie()
+        store.hangs = True
+        await journal.commit(stranger_record(CALL, hangup_cause="1"))
+        async with running(a_relay(journal, store)):
+            await asyncio.sleep(1)
+        journal = journal.crash()
+        relay = a_relay(journal, store)
+        async with running(relay):
+            store.go_on(after_s=3)
+            await asyncio.sleep(1)
+            assert store.told(CALL) == ["1"]
+            await journal.commit(stranger_record(CALL, hangup_cause="2"))
+            relay.wake()
+            await asyncio.sleep(20)
+        assert store.told(CALL) == ["1", "1", "2"]
+
+    async def test_where_nothing_is_unsure_a_correction_is_delivered_at_once(self, journal):
+        store = SlowToDie()
+        relay = a_relay(journal, store)
+        async with running(relay):
+            for cause in "123":
+                await journal.commit(stranger_record(CALL, hangup_cause=cause))
+                relay.wake()
+                await asyncio.sleep(0.1)
+                assert store.held[CALL].hangup_cause == cause
+
+    async def test_a_drain_waits_for_those_that_wait(self, journal):
+        store = SlowToDie()
+        await journal.commit(stranger_record(CALL, hangup_cause="1"))
+        await journal.commit(stranger_record(CALL, hangup_cause="2"))
+        await asyncio.sleep(1)
+        relay = a_relay(journal.crash(), store)
+        async with running(relay):
+            assert await relay.drain(loop_time() + 30)
+        assert store.told(CALL) == ["2"]
+
+    @pytest.mark.parametrize("seed", range(20))
+    async def test_whatever_happens_versions_come_in_order(self, seed):
+        random = Random(seed)  # noqa: S311 - the same in every run
+        journal, store = FakeJournal(), SlowToDie()
+        newest: dict[str, int] = {}
+        for _ in range(6):
+            relay = a_relay(journal, store, limits=replace(LIMITS, random=random))
+            async with running(relay):
+                for _ in range(random.randrange(1, 12)):
+                    call_id = f"call-{random.randrange(3)}"
+                    match random.randrange(4):
+                        case 0 | 1:
+                            newest[call_id] = newest.get(call_id, 0) + 1
+                            cause = str(newest[call_id])
+                            await journal.commit(stranger_record(call_id, hangup_cause=cause))
+                            relay.wake()
+                        case 2:
+                            store.hangs = True
+                        case 3 if store.hangs:
+                            store.go_on(after_s=random.uniform(0, LIMITS.settle_s * 0.9))
+                    await asyncio.sleep(random.choice([0.01, 1.0, 20.0, 100.0]))
+            journal = journal.crash()
+        store.go_on(after_s=1)
+        async with running(a_relay(journal, store)):
+            await asyncio.sleep(200)
+        for call_id, version in newest.items():
+            told = [int(cause) for cause in store.told(call_id)]
+            assert told[-1] == version
+            assert store.held[CallId(call_id)].hangup_cause == str(version)
+
+
+class TestBacklog:
+    """A store that was down for an hour is caught up with; live calls come first."""
+
+    async def caught_up(self, journal, relay: Relay) -> float:
+        """Return how long 1,000 records take after an hour without the store."""
+        async with running(relay):
+            began = loop_time()
+            assert await relay.drain(began + HOUR_S)
+            return loop_time() - began
+
+    async def test_while_live_calls_suffer_it_comes_in_small_batches_with_pauses(self, journal):
+        strained = [True]
+        store = FakeProjection("postgres", answers_after_s=0.1)
+        await commit(journal, *(f"call-{n}" for n in range(1000)))
+        relay = Relay(journal, [store], FakeClock(), limits=LIMITS, is_strained=lambda: strained[0])
+        async with running(relay):
+            await asyncio.sleep(20)
+            # 50, 25, 12 and 6, then 4 and a pause, again and again
+            assert len(store.held) == pytest.approx(4 * 20 / 0.35 + 93 - 16, abs=12)
+            assert store.most_at_once == 1
+            strained[0] = False
+            assert await relay.drain(loop_time() + 10)
+        assert len(store.held) == 1000
+
+    async def test_otherwise_it_comes_at_full_speed(self, journal):
+        store = FakeProjection("postgres", answers_after_s=0.1)
+        await commit(journal, *(f"call-{n}" for n in range(1000)))
+        assert await self.caught_up(journal, a_relay(journal, store)) == pytest.approx(2.0)
+
+    async def test_a_single_new_record_never_pauses(self, journal):
+        store = FakeProjection("postgres")
+        relay = Relay(journal, [store], FakeClock(), limits=LIMITS, is_strained=lambda: True)
+        async with running(relay):
+            for n in range(20):
+                await commit(journal, f"call-{n}")
+                relay.wake()
+                await asyncio.sleep(0.01)
+                assert len(store.held) == n + 1
 
 
 async def test_a_batch_is_applied_in_one_go(journal):

@@ -81,7 +81,7 @@ async def test_what_is_missing_or_other_is_delivered_again(place: Place):
 
 
 async def test_what_the_journal_has_forgotten_is_mended_from_the_conversations(place: Place):
-    place.journal.prune(CALLS[0])
+    place.journal.lose(CALLS[0])
     del place.neo4j.held[CALLS[0]]
     done = await place.mend()
     assert done.redelivered == {"neo4j": 1}
@@ -112,8 +112,8 @@ async def test_a_ghost_that_has_become_a_call_is_not_forgotten(place: Place):
 
 
 async def test_what_no_source_can_say_is_left_alone_and_named(place: Place):
-    place.journal.prune(CALLS[0])
-    place.journal.prune(CALLS[1])
+    place.journal.lose(CALLS[0])
+    place.journal.lose(CALLS[1])
     del place.conversations.held[CALLS[0]]
     place.conversations.broken.add(CALLS[1])
     before = [dict(store.held) for store in place.stores]
@@ -128,7 +128,7 @@ async def test_what_no_source_can_say_is_left_alone_and_named(place: Place):
 async def test_a_call_that_is_erased_between_is_left_alone(place: Place):
     del place.chroma.held[CALLS[0]]
     found = (await verify(place.audited)).differences
-    place.journal.prune(CALLS[0])
+    place.journal.lose(CALLS[0])
     del place.conversations.held[CALLS[0]]
     done = await place.mender.mend(found)
     assert done.left == ("chroma: call call-0: no source can say what it was",)

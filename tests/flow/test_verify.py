@@ -64,6 +64,7 @@ async def test_everything_everywhere_is_clean(journal, stores):
         "differences": [],
         "unreachable": {},
         "notes": [],
+        "dropped": [],
     }
 
 
@@ -108,7 +109,20 @@ async def test_what_was_not_delivered_is_pending_and_not_a_difference(journal, s
     assert report.pending == {"conversations": 0, "postgres": 0, "neo4j": 0, "chroma": 3}
     assert report.parked == {"conversations": 0, "postgres": 0, "neo4j": 1, "chroma": 0}
     assert "chroma: 3 not delivered yet: they follow while `serve` runs" in report.summary()
-    assert "neo4j: 1 parked: the store refused them, see the log" in report.summary()
+    assert "neo4j: 1 parked: `agent-sidecar deliveries` says why" in report.summary()
+
+
+async def test_what_was_dropped_is_named_with_its_reason_and_is_clean(journal, stores):
+    stores[2].fails_for["call-1"] = RecordRejected("bad")
+    with capture_logs():
+        await deliver(journal, stores)
+    await journal.drop(CallId("call-1"), "neo4j", by="Ann", reason="a test call")
+    report = await verify(audited(journal, stores))
+    assert report.clean
+    assert "neo4j: call call-1: dropped by Ann: a test call" in report.summary()
+    assert report.to_json()["dropped"] == [
+        {"store": "neo4j", "call_id": "call-1", "by": "Ann", "reason": "a test call"}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -200,7 +214,7 @@ async def test_what_the_journal_has_forgotten_is_compared_with_the_conversation_
 ):
     await deliver(journal, stores)
     for call_id in CALL_IDS:
-        journal.prune(call_id)
+        journal.lose(call_id)
     assert (await verify(audited(journal, stores))).clean
     del stores[3].held[CALL_IDS[1]]
     stores[1].held[CALL_IDS[2]] = stranger_record(CALL_IDS[2], hangup_cause="other")
@@ -214,7 +228,7 @@ async def test_what_the_journal_has_forgotten_is_compared_with_the_conversation_
 
 async def test_a_forgotten_document_that_cannot_be_read_is_named_and_no_stranger(journal, stores):
     await deliver(journal, stores)
-    journal.prune(CALL_IDS[0])
+    journal.lose(CALL_IDS[0])
     stores[0].broken.add(CALL_IDS[0])
     report = await verify(audited(journal, stores))
     (found,) = report.differences
@@ -230,7 +244,7 @@ async def test_a_call_that_one_store_made_up_is_too_many(journal, stores):
 
 async def test_a_call_that_several_stores_hold_was_one_once(journal, stores):
     await deliver(journal, stores)
-    journal.prune(CALL_IDS[0])
+    journal.lose(CALL_IDS[0])
     del stores[0].held[CALL_IDS[0]]
     report = await verify(audited(journal, stores))
     assert {(d.store, d.kind) for d in report.differences} == {

@@ -41,7 +41,7 @@ from agent_sidecar.ports import ReceivedWebhook, TelephonyEvent
 from agent_sidecar.web.parts import Finding
 from agent_sidecar.web.server import FrontDoor, FrontDoorParts, Limits
 from tests.domain.playbooks import a_playbook
-from tests.fakes import FakeClosers, FakeLeads
+from tests.fakes import FakeClosers, FakeJournal, FakeLeads
 
 CALL, LEG = CallId("call-1"), LegId("v3:prospect/+x==")
 TRANSFER = TransferId("call-0:t1")
@@ -308,6 +308,9 @@ class House:
     counts: Counts
     insights: MadeUpInsights
     care: MadeUpCare
+    journal: FakeJournal
+    # somebody wants the relay to try at once
+    hurried: asyncio.Event
 
     async def ask(self, method: str, path: str, **request: Any) -> tuple[int, Any]:
         """Return status and decoded body."""
@@ -344,6 +347,7 @@ async def open_house(
     registry, desk, counts = MadeUpRegistry(), MadeUpDesk(), Counts()
     hub, leads = Hub(), FakeLeads()
     insights, care = MadeUpInsights(), MadeUpCare()
+    journal, hurried = FakeJournal(), asyncio.Event()
     closers = FakeClosers([Closer(name="Kevin", number="+13125550100")])
     parts = FrontDoorParts(
         registry=registry,
@@ -358,6 +362,8 @@ async def open_house(
         care=care,
         learning=learning,
         take_in=Archive().take_in,
+        deliveries=journal,
+        hurry=hurried.set,
         metrics=counts,
         ready=lambda: (True, {"journal": "ok"}),
         decode_frame=decode_frame,
@@ -385,6 +391,8 @@ async def open_house(
                 counts=counts,
                 insights=insights,
                 care=care,
+                journal=journal,
+                hurried=hurried,
             )
         finally:
             await door.aclose()

@@ -216,6 +216,8 @@ def _parts(shell: Shell, hub: Hub) -> FrontDoorParts:
         care=MadeUpCare(),
         learning=learning,
         take_in=Archive().take_in,
+        deliveries=shell.journal,
+        hurry=lambda: None,
         metrics=shell.metrics,
         ready=lambda: (True, {}),
         decode_frame=decode_frame,

@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
+from agent_sidecar.adapters.telnyx_redaction import redacted_webhook
 from agent_sidecar.adapters.telnyx_signature import SignatureCheck
 from agent_sidecar.adapters.telnyx_wire import decode_frame, decode_webhook
 from agent_sidecar.care import Care
+from agent_sidecar.domain.discretion import Discretion
 from agent_sidecar.domain.record import Configuration
 from agent_sidecar.domain.recorded import RecordedCall
+from agent_sidecar.domain.redaction import Redaction
 from agent_sidecar.errors import PortInUse
 from agent_sidecar.learning.import_worker import ImportWorker
 from agent_sidecar.learning.imported import Ears
@@ -87,6 +90,8 @@ async def open_front_door(
             forward_url=settings.forward_url,
             public_url=settings.public_url,
             clock=parts.clock,
+            discretion=Discretion(Redaction(settings.redact or frozenset())),
+            redact_webhook=redacted_webhook,
         )
     )
     with worker:
@@ -131,6 +136,7 @@ async def _take_in(
             clock=parts.clock,
             records=worker.records,
             strategies=strategies,
+            redaction=Redaction(parts.settings.redact or frozenset()),
         ),
     )
     relay.wake()

@@ -2,12 +2,13 @@
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from agent_sidecar.domain.redaction import RedactedKind, read_kinds
 from agent_sidecar.domain.zones import zone_named
 from agent_sidecar.errors import SettingsInvalid
 
@@ -110,6 +111,9 @@ class Settings(BaseSettings):
     # a new call is taken text-only above this event-loop lag, and refused above four times it
     admission_lag_ms: float = Field(default=100.0, gt=0)
 
+    # what is taken out of everything that is said before it is written; None: nothing
+    redact: Annotated[frozenset[RedactedKind] | None, NoDecode] = None
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
 
@@ -124,6 +128,11 @@ class Settings(BaseSettings):
         if zone_named(name) is None:
             raise ValueError(f"{name!r} is no time zone: give an IANA name, America/New_York")
         return name
+
+    @field_validator("redact", mode="before")
+    @classmethod
+    def _read_redact(cls, words: object) -> object:
+        return read_kinds(words) if isinstance(words, str) else words
 
     @field_validator("postgres_url", "mongodb_url", "redis_url")
     @classmethod

@@ -5,14 +5,16 @@ A call keeps the id it has in its file, so taking the same file twice changes no
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
 import numpy as np
 
+from agent_sidecar.domain.discretion import Discretion
 from agent_sidecar.domain.record import CallRecord
-from agent_sidecar.domain.recorded import RecordedCall
+from agent_sidecar.domain.recorded import RecordedCall, SpokenSegment
+from agent_sidecar.domain.redaction import Redaction
 from agent_sidecar.domain.types import CallId, Lead, Vector
 from agent_sidecar.errors import RecordedCallInvalid, StoreUnavailable
 from agent_sidecar.learning.imported import STATUSES, Finished
@@ -42,6 +44,7 @@ class IngestParts:
     records: MakeRecords
     # labels that are strategies; empty: only `strategy` names one
     strategies: frozenset[str] = frozenset()
+    redaction: Redaction = field(default_factory=Redaction)
 
 
 async def ingest(recorded: RecordedCall, parts: IngestParts) -> bool:
@@ -67,7 +70,7 @@ async def ingest_all(calls: Sequence[RecordedCall], parts: IngestParts) -> int:
         except RecordedCallInvalid as exc:
             wrong = exc
             break
-        new[recorded.call_id] = recorded
+        new[recorded.call_id] = _discreet(recorded, parts.redaction)
     if new:
         vectors = await _vectors(list(new.values()), parts.embedder)
         finished = await _finished(list(new.values()), vectors, parts)
@@ -76,6 +79,19 @@ async def ingest_all(calls: Sequence[RecordedCall], parts: IngestParts) -> int:
     if wrong is not None:
         raise wrong
     return len(new)
+
+
+def _discreet(recorded: RecordedCall, redaction: Redaction) -> RecordedCall:
+    """Return the call without what must not be kept; lines that lose words are embedded anew."""
+    discretion = Discretion(redaction)
+
+    def heard(segment: SpokenSegment) -> SpokenSegment:
+        text = discretion.hear("", segment.end_s, segment.text)
+        return segment if text == segment.text else replace(segment, text=text, vector=None)
+
+    if not discretion:
+        return recorded
+    return replace(recorded, segments=tuple(heard(segment) for segment in recorded.segments))
 
 
 async def _is_known(recorded: RecordedCall, parts: IngestParts) -> bool:

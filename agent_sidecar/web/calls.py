@@ -91,6 +91,7 @@ def call_routes(parts: FrontDoorParts) -> list[web.RouteDef]:
 class _Calls:
     def __init__(self, parts: FrontDoorParts) -> None:
         self._registry = parts.registry
+        self._discretion = parts.discretion
 
     async def show_all(self, request: web.Request) -> web.StreamResponse:
         limit = read_count(request, "limit", default=50, most=1000)
@@ -141,7 +142,7 @@ class _Calls:
         arrived_s = asyncio.get_running_loop().time()
         body = await read_body(request, Transcript)
         call = self._live(request)
-        line = line_heard(body, call.now())
+        line = line_heard(body, call, self._discretion)
         await asyncio.shield(call.feed(line, arrived_s=arrived_s))
         return answer({"ok": True, "call_id": call.call_id, "line_id": line.line_id})
 

@@ -145,7 +145,8 @@ class _Listener:
                 return call.feed(TransferWanted(at=call.now(), by=said.by, veto=said.veto))
             case line:
                 call = self._named(line, "a transcript")
-                return call.feed(line_heard(line, call.now()), arrived_s=arrived_s)
+                heard = line_heard(line, call, self._parts.discretion)
+                return call.feed(heard, arrived_s=arrived_s)
 
     def _named(self, said: _Line | _Transfer, what: str) -> LiveCall:
         """Return the live call that a message names."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from agent_sidecar.domain.availability import Override, Standing
+from agent_sidecar.domain.discretion import Discretion
 from agent_sidecar.domain.events import CallEvent
 from agent_sidecar.domain.insights import InsightRequest, Insights
 from agent_sidecar.domain.media import (
@@ -121,6 +122,12 @@ class Registry(Protocol):
     async def post_result(self, transfer_id: TransferId, result: TransferResult) -> Message:
         """Return the transfer. Raise `TransferUnknown`."""
         ...
+
+
+class RedactWebhook(Protocol):
+    """Rewrites what a webhook's body says; one that is not understood stays as it is."""
+
+    def __call__(self, raw: bytes, redact: Callable[[str], str], *, keys: bool) -> bytes: ...
 
 
 # returns how many of the calls were not known before
@@ -278,4 +285,7 @@ class FrontDoorParts:
     forward_url: str | None
     public_url: str | None
     clock: Clock
+    # what must not be kept of that which comes in, and how it leaves a webhook's body
+    discretion: Discretion = field(default_factory=Discretion)
+    redact_webhook: RedactWebhook = field(default=lambda raw, redact, *, keys: raw)
     limits: Limits = field(default_factory=Limits)

@@ -49,7 +49,7 @@ def transfer_routes(parts: FrontDoorParts) -> list[web.RouteDef]:
             posted_at=parts.clock.now(),
             rating=said.rating,
             conversion=None if said.result is None else _conversion(said.result),
-            notes=said.notes,
+            notes=said.notes and parts.discretion.read(said.notes),
         )
         transfer_id = TransferId(request.match_info["id"])
         # whoever hangs up on us must not cancel the journal's write

@@ -6,6 +6,7 @@ answered with 4xx: so 4xx is for what would be wrong the next time as well, 503 
 
 import asyncio
 from collections.abc import Awaitable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -53,6 +54,9 @@ class _WebhookDesk:
         raw = await request.read()
         self._check_signature(raw, request)
         event = self._decode(raw, request)
+        body = self._redacted(raw, event)
+        if body is not raw:
+            event = self._parts.decode_webhook(body)
         registry, metrics = self._parts.registry, self._parts.metrics
         repeated = registry.already(event.event_id)
         if repeated is not None:
@@ -67,7 +71,7 @@ class _WebhookDesk:
                 event_type=event.event_type,
                 leg_id=event.leg_id,
                 received_at=self._parts.clock.now(),
-                body=raw,
+                body=body,
             ),
             arrived_s=arrived_s,
         )
@@ -99,6 +103,17 @@ class _WebhookDesk:
                 # signed by Telnyx: his application may understand what we do not
                 self._forward(raw, request, None)
             raise
+
+    def _redacted(self, raw: bytes, event: TelephonyEvent) -> bytes:
+        """Return what may be kept of a webhook; only its sender's signature needs the rest."""
+        discretion = self._parts.discretion
+        if not discretion:
+            return raw
+        leg = event.leg_id or ""
+        # who asks for a card's number is often on another leg than who says it
+        call = self._parts.registry.find(leg) if leg else None
+        hear = partial(discretion.hear, call.call_id if call else leg, event.at.timestamp())
+        return self._parts.redact_webhook(raw, hear, keys=discretion.keys)
 
     async def _be_kept(self, kept: Awaitable[None]) -> bool:
         """Wait for the journal; False: longer than Telnyx waits for us. Raises `JournalFailed`."""

@@ -28,6 +28,7 @@ from agent_sidecar.domain.playbook import Closer
 from agent_sidecar.domain.record import Configuration
 from agent_sidecar.embedded import DataFolderLock, Stack, StackUrls
 from agent_sidecar.errors import BackupFailed
+from agent_sidecar.forgetting import put_together
 from agent_sidecar.front import check_port, open_front_door
 from agent_sidecar.live.admission import Admission
 from agent_sidecar.live.attaching import Attacher
@@ -145,6 +146,8 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         tasks.create_task(relay.run(), name="relay")
         tasks.create_task(alone(feed.run()), name="leads")
         tasks.create_task(alone(parts.closers.run()), name="leases")
+        forgetting = put_together(parts, relay)
+        forgetting.begin(tasks)
         vigil = Vigil(registry.live_calls, control, parts.clock, settings.quiet_call_s)
         tasks.create_task(alone(vigil.run()), name="vigil")
         exits.push_async_callback(_drain, settings, registry, relay)
@@ -155,7 +158,9 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             tasks.create_task(guard.run(), name="guard")
         await registry.recordings.resume()
         address.port = await exits.enter_async_context(
-            open_front_door(parts, registry, desk, relay, care, call_parts.configuration, tasks)
+            open_front_door(
+                parts, registry, desk, relay, care, forgetting, call_parts.configuration, tasks
+            )
         )
         yield Service(parts=parts, registry=registry, relay=relay, port=address.port)
 

@@ -18,6 +18,7 @@ from agent_sidecar.commands.availability_arguments import add_availability
 from agent_sidecar.commands.backup_arguments import add_backup
 from agent_sidecar.commands.care_arguments import add_care
 from agent_sidecar.commands.deliveries_arguments import add_deliveries
+from agent_sidecar.commands.forgetting_arguments import add_forgetting
 from agent_sidecar.commands.insights_arguments import add_insights
 from agent_sidecar.commands.leads_arguments import add_leads
 from agent_sidecar.commands.learn_arguments import add_learn
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     add_deliveries(commands, _command)
     add_care(commands, _command)
     add_backup(commands, _command)
+    add_forgetting(commands, _command)
     _add_files(commands)
     return parser
 

@@ -20,6 +20,7 @@ SidecarError
 ├── RecordRejected          a store refused this record: do not retry, park it, tell a human
 ├── JournalFailed           the local journal cannot take a write: refuse what needs it
 ├── BackupFailed            a backup cannot be taken or restored: mend what the text names, again
+├── ArchiveFailed           an archive cannot be read or written: mend what the text names, again
 ├── RecordingUnavailable    a recording cannot be fetched now: again, while its link lives
 ├── RecordingRefused        a recording will never be fetched: tell a human
 ├── FrameMalformed          a media frame is not of the protocol: drop it, count it
@@ -116,6 +117,10 @@ class JournalFailed(SidecarError):
 
 class BackupFailed(SidecarError):
     """A backup cannot be taken, is damaged, or may not be restored there."""
+
+
+class ArchiveFailed(SidecarError):
+    """An archive of calls cannot be read or written; what was to be removed is still there."""
 
 
 class RecordingUnavailable(SidecarError):

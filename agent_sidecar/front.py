@@ -15,6 +15,7 @@ from agent_sidecar.domain.record import Configuration
 from agent_sidecar.domain.recorded import RecordedCall
 from agent_sidecar.domain.redaction import Redaction
 from agent_sidecar.errors import PortInUse
+from agent_sidecar.forgetting import Forgetting
 from agent_sidecar.learning.import_worker import ImportWorker
 from agent_sidecar.learning.imported import Ears
 from agent_sidecar.learning.ingest import IngestParts, ingest_all
@@ -24,6 +25,7 @@ from agent_sidecar.live.registry import Registry
 from agent_sidecar.parts import Parts
 from agent_sidecar.settings import Settings
 from agent_sidecar.store_status import StoreStatus
+from agent_sidecar.web.parts import ForgettingDoor
 from agent_sidecar.web.server import FrontDoor, FrontDoorParts
 from agent_sidecar.wrapup.relay import Relay
 
@@ -50,6 +52,7 @@ async def open_front_door(
     desk: HintDesk,
     relay: Relay,
     care: Care,
+    forgetting: Forgetting,
     configuration: Configuration,
     orphans: asyncio.TaskGroup,
 ) -> AsyncIterator[int]:
@@ -92,6 +95,9 @@ async def open_front_door(
             clock=parts.clock,
             discretion=Discretion(Redaction(settings.redact or frozenset())),
             redact_webhook=redacted_webhook,
+            forgetting=ForgettingDoor(
+                retain=forgetting.retention.apply, erase=forgetting.eraser.erase
+            ),
         )
     )
     with worker:

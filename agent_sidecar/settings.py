@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from agent_sidecar.domain.redaction import RedactedKind, read_kinds
+from agent_sidecar.domain.retention import RetentionRules, read_rules
 from agent_sidecar.domain.zones import zone_named
 from agent_sidecar.errors import SettingsInvalid
 
@@ -114,6 +115,9 @@ class Settings(BaseSettings):
     # what is taken out of everything that is said before it is written; None: nothing
     redact: Annotated[frozenset[RedactedKind] | None, NoDecode] = None
 
+    # days by outcome after which finished calls are archived; None: they are kept for ever
+    retention: Annotated[RetentionRules | None, NoDecode] = None
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
 
@@ -133,6 +137,11 @@ class Settings(BaseSettings):
     @classmethod
     def _read_redact(cls, words: object) -> object:
         return read_kinds(words) if isinstance(words, str) else words
+
+    @field_validator("retention", mode="before")
+    @classmethod
+    def _read_retention(cls, text: object) -> object:
+        return read_rules(text) if isinstance(text, str) else text
 
     @field_validator("postgres_url", "mongodb_url", "redis_url")
     @classmethod

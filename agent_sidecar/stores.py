@@ -27,6 +27,7 @@ from agent_sidecar.adapters.postgres_copies import PostgresCopies
 from agent_sidecar.adapters.postgres_crm import PostgresCrm
 from agent_sidecar.adapters.postgres_insights import PostgresInsights
 from agent_sidecar.adapters.postgres_lead_changes import PostgresLeadChanges
+from agent_sidecar.adapters.postgres_lead_rows import PostgresLeadRows
 from agent_sidecar.adapters.postgres_leads import PostgresLeads
 from agent_sidecar.adapters.postgres_metrics import PostgresMetrics
 from agent_sidecar.adapters.postgres_schedule import PostgresSchedule
@@ -62,6 +63,7 @@ class Stores:
     projections: tuple[Projection, ...]
     conversations: Conversations
     leads: PostgresLeads
+    lead_rows: PostgresLeadRows
     copies: PostgresCopies
     metrics: PostgresMetrics
     lead_changes: PostgresLeadChanges
@@ -131,6 +133,7 @@ async def open_stores(
             projections=(conversations, PostgresCrm(pool), Neo4jGraph(bolt), index),
             conversations=conversations,
             leads=PostgresLeads(pool),
+            lead_rows=PostgresLeadRows(pool),
             copies=PostgresCopies(pool),
             metrics=PostgresMetrics(pool),
             lead_changes=PostgresLeadChanges(pool),

@@ -38,6 +38,7 @@ SHARED_BY_ADAPTERS = {
     "sqlite_again": "the journal's statements for what is told again",
     "sqlite_care": "the journal's statements for people and upkeep",
     "sqlite_codec": "how the journal's events become bytes",
+    "sqlite_forgetting": "the journal as the book of what must leave every store",
     "sqlite_file": "the journal's file: opening, locking, versions",
     "sqlite_repair": "a damaged journal is rescued where it is opened",
     "sqlite_wal": "what a log of the journal holds",

@@ -6,10 +6,13 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from agent_sidecar.adapters.sqlite_codec import decode_record
 from agent_sidecar.adapters.sqlite_file import journal_failed, open_reader, open_writer
 from agent_sidecar.adapters.sqlite_rows import to_us
+from agent_sidecar.domain.types import Lead
 
 _CHECK = "PRAGMA integrity_check(1)"
+_RECORDS = "SELECT record FROM record"
 _COUNT = "SELECT count(*) FROM record"
 # a store that was copied earlier than it was acknowledged to have the record is told again
 _DELIVER_AGAIN = (
@@ -42,6 +45,13 @@ def check_journal(path: Path) -> str | None:
     except sqlite3.Error as exc:
         return str(exc)
     return None if said == "ok" else said
+
+
+def leads_in(path: Path) -> Iterator[Lead]:
+    """Yield the leads of a copy's records. Raises `JournalFailed`, ValueError."""
+    with _translated(path), closing(open_reader(path)) as there:
+        for (raw,) in there.execute(_RECORDS):
+            yield decode_record(raw).lead
 
 
 def deliver_again(path: Path, *, since: datetime) -> int:

@@ -46,6 +46,10 @@ class _Outcome(Struct):
     final_status: str | None = None
 
 
+class _Archived(Struct):
+    source: str = "live"
+
+
 class _Call(Struct):
     call_id: str
     segments: list[_Segment]
@@ -54,6 +58,8 @@ class _Call(Struct):
     started_at: Annotated[datetime, Meta(tz=True)] | None = None
     outcome: _Outcome | None = None
     audio: dict[str, str] | UnsetType | None = UNSET
+    # of a line of an archive: all that was known of the call
+    record: "_Archived | None" = None
 
 
 def read_recorded_calls(path: Path | str, *, limit: int | None = None) -> Iterator[RecordedCall]:
@@ -76,8 +82,12 @@ def _read(path: Path) -> Iterator[RecordedCall]:
     try:
         with _open(path) as file:
             for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield _call(decoder, line, _Place(path, number))
+                if not line.strip():
+                    continue
+                place = _Place(path, number)
+                raw = _decode(decoder, line, place)
+                if raw.record is None or _is_learnt_from(raw, raw.record):
+                    yield _call(raw, place)
     except (OSError, EOFError, zlib.error) as exc:
         reason = getattr(exc, "strerror", None) or str(exc)
         raise RecordedCallInvalid(f"{path}: cannot be read: {reason}") from exc
@@ -98,8 +108,12 @@ class _Place:
         return RecordedCallInvalid(f"{self._name}: {key}: {why}" if key else f"{self._name}: {why}")
 
 
-def _call(decoder: "msgspec.json.Decoder[_Call]", line: bytes, place: _Place) -> RecordedCall:
-    raw = _decode(decoder, line, place)
+def _is_learnt_from(raw: _Call, archived: _Archived) -> bool:
+    """Say whether there is something to learn: archives hold silent calls and replays too."""
+    return bool(raw.segments) and archived.source in {"live", "import"}
+
+
+def _call(raw: _Call, place: _Place) -> RecordedCall:
     if not raw.call_id.strip():
         raise place.wrong("call_id", "is empty; give every call an id of its own")
     if not raw.segments:

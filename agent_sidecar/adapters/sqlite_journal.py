@@ -27,6 +27,7 @@ from agent_sidecar.adapters.sqlite_file import (
     open_writer,
     take_ownership,
 )
+from agent_sidecar.adapters.sqlite_forgetting import SqliteForgetting
 from agent_sidecar.adapters.sqlite_repair import open_sound
 from agent_sidecar.adapters.sqlite_writer import GroupWriter, Work, failed, quiet
 from agent_sidecar.domain.events import CallEvent
@@ -238,6 +239,11 @@ class SqliteJournal:
 
     # --- for people and upkeep ---
 
+    @property
+    def forgetting(self) -> SqliteForgetting:
+        """The book of what must leave every store."""
+        return SqliteForgetting(self._write, self._read, self._clock.now)
+
     async def deliveries(
         self, *, store: StoreName | None, states: Collection[DeliveryState], limit: int
     ) -> Sequence[ListedDelivery]:
@@ -271,10 +277,10 @@ class SqliteJournal:
 
     # --- below ---
 
-    def _write(self, work: Work) -> asyncio.Future[object]:
+    def _write(self, work: Work, *, alone: bool = False) -> asyncio.Future[object]:
         if self._writer is None:
             return failed(JournalFailed(f"journal {self._path}: it was opened to read only"))
-        return self._writer.submit(work)
+        return self._writer.submit(work, alone=alone)
 
     async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
         if self._closed:

@@ -89,7 +89,12 @@ DELIVERIES = (
     "SELECT store, state, attempts, next_try_at, delivered_at, last_error, dropped_by, dropped_at,"
     " dropped_why FROM delivery WHERE call_id = ?"
 )
-KNOWN = "SELECT 1 FROM record WHERE call_id = ?1 UNION SELECT 1 FROM pruned WHERE call_id = ?1"
+KNOWN = (
+    "SELECT 1 FROM record WHERE call_id = ?1 UNION SELECT 1 FROM pruned WHERE call_id = ?1"
+    " UNION SELECT 1 FROM forgetting WHERE call_id = ?1 AND reason = 'erased'"
+)
+ERASED = "SELECT 1 FROM forgetting WHERE call_id = ? AND reason = 'erased'"
+UNARCHIVE = "DELETE FROM forgetting WHERE call_id = ?"
 PRUNED = "SELECT version, committed_at FROM pruned WHERE call_id = ?"
 FIND_EXTERNAL = (
     "SELECT call_id FROM pruned WHERE external_id = ?1 AND source = 'import'"
@@ -149,8 +154,15 @@ def keep_webhook(connection: sqlite3.Connection, webhook: ReceivedWebhook) -> No
 def put_record(
     connection: sqlite3.Connection, row: tuple[CallId, str, str | None, int, bytes]
 ) -> int:
-    """Write `(call_id, source, external_id, committed_us, record)`; return its version."""
+    """Write `(call_id, source, external_id, committed_us, record)`; return its version.
+
+    Of a call that was erased nothing is kept, which is version 0.
+    """
     call_id, _, _, committed_us, _ = row
+    if connection.execute(ERASED, (call_id,)).fetchone() is not None:
+        connection.execute(FORGET_EVENTS, (call_id,))
+        return 0
+    connection.execute(UNARCHIVE, (call_id,))
     version: int = connection.execute(PUT_RECORD, row).fetchall()[0][0]
     connection.execute(UNPRUNE, (call_id,))
     connection.execute(FORGET_EVENTS, (call_id,))

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -29,6 +30,8 @@ _GROUP = 512
 class _Write:
     work: Work
     done: asyncio.Future[object]
+    # outside of any transaction
+    alone: bool = False
     result: object = None
     failure: JournalFailed | None = None
 
@@ -45,12 +48,15 @@ class GroupWriter:
         self._thread = Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Work) -> asyncio.Future[object]:
-        """Queue work; the future is done when its transaction is on disk."""
+    def submit(self, work: Work, *, alone: bool = False) -> asyncio.Future[object]:
+        """Queue work; the future is done when its transaction is on disk.
+
+        `alone`: outside of any transaction, for what SQLite does in none.
+        """
         if self._closed:
             return failed(JournalFailed(f"journal {self._path}: it is closed"))
         done = quiet(self._loop.create_future())
-        self._queue.put(_Write(work, done))
+        self._queue.put(_Write(work, done, alone))
         return done
 
     async def aclose(self) -> None:
@@ -64,7 +70,11 @@ class GroupWriter:
         while True:
             group, is_last = self._take()
             if group:
-                self._write(group)
+                for alone, writes in groupby(group, key=lambda write: write.alone):
+                    if alone:
+                        self._write_alone(list(writes))
+                    else:
+                        self._write(list(writes))
                 with suppress(RuntimeError):  # the loop is gone, and with it everybody who waits
                     self._loop.call_soon_threadsafe(_settle, group)
             if is_last:
@@ -103,6 +113,13 @@ class GroupWriter:
             else:
                 for write in group:
                     self._write([write])
+
+    def _write_alone(self, writes: Sequence[_Write]) -> None:
+        for write in writes:
+            try:
+                write.result = write.work(self._connection)
+            except Exception as exc:  # noqa: BLE001 - as above
+                write.failure = self._translate(exc)
 
     def _translate(self, exc: Exception) -> JournalFailed:
         if isinstance(exc, sqlite3.Error):

@@ -8,6 +8,13 @@ port cannot do it raises as one of `errors`: `StoreUnavailable` (try again later
 from agent_sidecar.domain.telephony import TelephonyEvent, TelephonyKind
 from agent_sidecar.ports.basic import Clock, Embedder, Retriever
 from agent_sidecar.ports.closers import Closers
+from agent_sidecar.ports.forgetting import (
+    Archives,
+    ForgettingBook,
+    LeadRows,
+    OpenErasure,
+    RecordingFolder,
+)
 from agent_sidecar.ports.journal import (
     LONGEST_PAUSE,
     CommittedRecord,
@@ -32,6 +39,7 @@ from agent_sidecar.ports.telephony import CallControl, Dial, DialedLeg
 
 __all__ = [
     "LONGEST_PAUSE",
+    "Archives",
     "CallControl",
     "ChangedLead",
     "Clock",
@@ -45,18 +53,22 @@ __all__ = [
     "DialedLeg",
     "Drop",
     "Embedder",
+    "ForgettingBook",
     "Journal",
     "JournalCare",
     "JournalRoom",
+    "LeadRows",
     "Leads",
     "ListedDelivery",
     "MessageType",
     "OpenCall",
+    "OpenErasure",
     "Projection",
     "Pruned",
     "Publisher",
     "RebuildStep",
     "ReceivedWebhook",
+    "RecordingFolder",
     "Recordings",
     "Retriever",
     "TelephonyEvent",

@@ -108,7 +108,8 @@ class Journal(Protocol):
         """Keep the record and forget the call's events, in one transaction.
 
         Every store gets one pending delivery. Again for the same call, also when its record was
-        pruned: the next version, delivered anew. Returns the version.
+        pruned: the next version, delivered anew. Returns the version; 0: the call was erased, and
+        nothing of it is kept.
         """
         ...
 
@@ -176,7 +177,7 @@ class Journal(Protocol):
         ...
 
     async def knows(self, call_id: CallId) -> bool:
-        """Say whether this call was ever committed here, its record pruned or not."""
+        """Say whether this call was ever committed here, or was erased; pruned ones too."""
         ...
 
     async def find_external(self, external_id: str) -> CallId | None:

@@ -19,6 +19,8 @@ _Shape = TypeVar("_Shape")
 _ANSWER_S = 30.0
 # a batch of calls whose words are embedded while others wait before it
 _IMPORT_S = 600.0
+# every place is looked through
+_FORGET_S = 3600.0
 _LARGE = 512 * 1024
 _EXCERPT = 300
 
@@ -155,6 +157,18 @@ class FrontDoor:
         """Say what came of a transfer; return the transfer. Raises `CallUnknown`."""
         path = f"/v1/transfers/{quote(transfer_id, safe='')}/result"
         return self._read(await self._ask("POST", path, said), dict[str, Any], "the result")
+
+    async def retain(self, *, dry_run: bool) -> dict[str, Any]:
+        """Archive what was kept for long enough; return what was done."""
+        body = {"dry_run": dry_run}
+        raw = await self._ask("POST", "/v1/retention", body, answer_s=_FORGET_S)
+        return self._read(raw, dict[str, Any], "the calls that were archived")
+
+    async def erase(self, name: str) -> dict[str, Any]:
+        """Erase a lead, by id or number; return how far it is."""
+        path = f"/v1/leads/{quote(name, safe='')}/erase"
+        raw = await self._ask("POST", path, answer_s=_FORGET_S)
+        return self._read(raw, dict[str, Any], "the erasure")
 
     async def stores(self) -> list[dict[str, Any]]:
         """Return what the service says of each store."""

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 from agent_sidecar.domain.availability import Override, Standing
 from agent_sidecar.domain.discretion import Discretion
+from agent_sidecar.domain.erasure import Person
 from agent_sidecar.domain.events import CallEvent
 from agent_sidecar.domain.insights import InsightRequest, Insights
 from agent_sidecar.domain.media import (
@@ -222,6 +223,27 @@ class Schedules(Protocol):
         ...
 
 
+class Erased(Protocol):
+    """How far an erasure is."""
+
+    @property
+    def done_at(self) -> str | None: ...
+
+
+class Retain(Protocol):
+    """Applies the rules of retention."""
+
+    def __call__(self, *, dry_run: bool = False) -> Awaitable[object]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgettingDoor:
+    """What forgets."""
+
+    retain: Retain
+    erase: Callable[[Person], Awaitable[Erased]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One difference of a store, as the comparison names it."""
@@ -287,5 +309,6 @@ class FrontDoorParts:
     clock: Clock
     # what must not be kept of that which comes in, and how it leaves a webhook's body
     discretion: Discretion = field(default_factory=Discretion)
+    forgetting: ForgettingDoor | None = None
     redact_webhook: RedactWebhook = field(default=lambda raw, redact, *, keys: raw)
     limits: Limits = field(default_factory=Limits)

@@ -12,6 +12,7 @@ from agent_sidecar.web.availability import availability_routes
 from agent_sidecar.web.calls import call_routes
 from agent_sidecar.web.care import care_routes
 from agent_sidecar.web.deliveries import delivery_routes
+from agent_sidecar.web.forgetting import forgetting_routes
 from agent_sidecar.web.forward import Forwarder
 from agent_sidecar.web.hints import hint_routes
 from agent_sidecar.web.imports import import_routes
@@ -63,6 +64,7 @@ class FrontDoor:
                 *call_routes(parts),
                 *transfer_routes(parts),
                 *lead_routes(parts.leads),
+                *forgetting_routes(parts.forgetting),
                 *availability_routes(parts),
                 *suggest_routes(parts.desk),
                 *insight_routes(parts),

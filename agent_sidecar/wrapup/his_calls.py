@@ -1,0 +1,118 @@
+"""Finds the calls of one lead in every place that may have them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from agent_sidecar.domain.erasure import Person
+from agent_sidecar.domain.events import LegJoined
+from agent_sidecar.domain.types import CallId, Lead, Leg
+from agent_sidecar.errors import ArchiveFailed, StoreUnavailable
+from agent_sidecar.ports import (
+    Archives,
+    Conversations,
+    ForgettingBook,
+    Journal,
+    LeadRows,
+    OpenCall,
+    OpenErasure,
+)
+
+# calls read at once, so that live ones need not wait for long
+READ = 10
+# shorter texts would be found in webhooks of others
+_TELLING = 8
+
+
+class Places(Protocol):
+    """Where calls are looked for."""
+
+    @property
+    def journal(self) -> Journal: ...
+
+    @property
+    def book(self) -> ForgettingBook: ...
+
+    @property
+    def conversations(self) -> Conversations: ...
+
+    @property
+    def leads(self) -> LeadRows: ...
+
+    @property
+    def archives(self) -> Archives: ...
+
+
+@dataclass(slots=True)
+class HisCalls:
+    """What was found of him."""
+
+    person: Person
+    calls: set[CallId] = field(default_factory=set)
+    # calls that are up
+    live: set[CallId] = field(default_factory=set)
+    # that were marked as erased before
+    marked: frozenset[CallId] = frozenset()
+    # what names him or his legs in a webhook
+    traces: frozenset[str] = frozenset()
+    # calls by place
+    found: dict[str, int] = field(default_factory=dict)
+
+    def add(self, place: str, call_ids: Iterable[CallId]) -> None:
+        ids = set(call_ids)
+        self.calls |= ids
+        self.found[place] = self.found.get(place, 0) + len(ids)
+
+    def trace(self, legs: Iterable[Leg]) -> None:
+        names = {n for leg in legs for n in (leg.leg_id, leg.call_leg_id, leg.call_session_id) if n}
+        self.traces |= {name for name in names if len(name) >= _TELLING}
+
+
+async def his_calls(erasure: OpenErasure, places: Places, trouble: dict[str, str]) -> HisCalls:
+    """Return what is found of him; `trouble` is told which places did not answer."""
+    his = HisCalls(person=erasure.person, marked=await places.book.erased())
+    try:
+        for lead in await places.leads.named(his.person):
+            his.person = his.person.known_as(lead)
+        his.add("postgres", await places.leads.calls_of(his.person.lead_ids))
+    except StoreUnavailable as exc:
+        trouble["postgres"] = str(exc)
+    his.traces |= {
+        text
+        for text in (*his.person.emails, *(f"+{digits}" for digits in his.person.phones))
+        if len(text) >= _TELLING
+    }
+    await _in_journal(his, places)
+    try:
+        async for batch in places.conversations.records(since=None, without=(), batch=READ):
+            named = [record for record in batch if his.person.is_named(record.lead)]
+            his.add("conversations", (record.call_id for record in named))
+            his.trace(leg for record in named for leg in record.legs)
+    except StoreUnavailable as exc:
+        trouble["conversations"] = str(exc)
+    try:
+        his.add("archives", await places.archives.find(his.person))
+    except ArchiveFailed as exc:
+        trouble["archives"] = str(exc)
+    return his
+
+
+async def _in_journal(his: HisCalls, places: Places) -> None:
+    async for batch in places.journal.records(batch=READ):
+        named = [c.record for c in batch if his.person.is_named(c.record.lead)]
+        his.add("journal", (record.call_id for record in named))
+        his.trace(leg for record in named for leg in record.legs)
+    for call in await places.journal.open_calls():
+        if any(his.person.is_named(lead) for lead in _leads_of(call)):
+            his.live.add(call.call_id)
+            his.trace(event.leg for event in call.events if isinstance(event, LegJoined))
+
+
+def _leads_of(call: OpenCall) -> Iterable[Lead]:
+    """Return whom the call was said to be with: at its beginning, or found later."""
+    told: Mapping[int, Lead] = {
+        number: lead
+        for number, event in enumerate(call.events)
+        if isinstance(lead := getattr(event, "lead", None), Lead)
+    }
+    return told.values()

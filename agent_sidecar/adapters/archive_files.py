@@ -63,7 +63,7 @@ class ArchiveFiles:
         new = {record.call_id: archived_line(record) for record in records}
         known = self._calls_in(place)
         if known.isdisjoint(new):
-            # a large file is copied as it is: packing it again would take a minute
+            # a large file is copied as it is: packing it again would take long
             _replace(place, new.values(), begin_with=place)
         else:
             former = (line for line in _lines(place) if _read(place, line).call_id not in new)

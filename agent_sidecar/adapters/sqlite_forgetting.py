@@ -45,6 +45,7 @@ _HELD = (
     " + (SELECT count(*) FROM pruned WHERE call_id IN (SELECT value FROM json_each(?1)))"
     " + (SELECT count(*) FROM event WHERE call_id IN (SELECT value FROM json_each(?1)))"
 )
+_OLDEST = "SELECT min(received_at) FROM inbox"
 _ABOUT = "SELECT event_id FROM inbox WHERE instr(body, ?) > 0"
 # of a JSON object that says nothing
 _BLANK = (
@@ -111,6 +112,10 @@ class SqliteForgetting:
     async def held(self, call_ids: Collection[CallId]) -> int:
         ids = _json(call_ids)
         return await self._read(lambda c: cast(int, c.execute(_HELD, (ids,)).fetchone()[0]))
+
+    async def oldest_webhook_at(self) -> datetime | None:
+        (us,) = await self._read(lambda c: c.execute(_OLDEST).fetchone())
+        return None if us is None else from_us(us)
 
     async def webhooks_about(self, texts: Collection[str]) -> Sequence[str]:
         found: set[str] = set()

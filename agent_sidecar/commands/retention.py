@@ -16,6 +16,9 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     if arguments.json:
         out_json(report)
         return 1 if report["trouble"] else 0
+    if not report["rules"]:
+        paper.print("SIDECAR_RETENTION is not set: calls are kept for ever")
+        return 0
     verb = "would be archived" if arguments.dry_run else "archived"
     paper.print(f"{sum(report['archived'].values())} calls {verb}")
     for status, calls in sorted(report["archived"].items()):

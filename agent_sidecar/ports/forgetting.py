@@ -58,6 +58,10 @@ class ForgettingBook(Protocol):
         """Count rows of the journal that are about these calls, but for the marks."""
         ...
 
+    async def oldest_webhook_at(self) -> datetime | None:
+        """Return when the oldest webhook that is kept came."""
+        ...
+
     async def webhooks_about(self, texts: Collection[str]) -> Sequence[str]:
         """Return the ids of kept webhooks whose body has one of these texts."""
         ...
@@ -81,7 +85,7 @@ class ForgettingBook(Protocol):
     async def compact(self) -> None:
         """Write the file anew, so that nothing of what was deleted is left in it.
 
-        Nothing is written meanwhile: about a second for 100 MB.
+        Nothing else is written meanwhile.
         """
         ...
 

@@ -54,6 +54,8 @@ class RetentionParts:
 class RetentionReport:
     """What one run has done, or would do."""
 
+    # days by outcome; empty: calls are kept for ever
+    rules: Mapping[str, int] = field(default_factory=dict)
     # by how they ended
     archived: Mapping[str, int] = field(default_factory=dict)
     # still on their way to a store, or refused by one: left alone
@@ -66,12 +68,12 @@ class Retention:
     """Applies the rules once a day while `run` runs, and whenever it is asked to."""
 
     def __init__(self, parts: RetentionParts) -> None:
-        self._parts = parts
+        self.parts = parts
         self._lock = asyncio.Lock()
 
     async def run(self) -> None:
         """Apply the rules every day until cancelled."""
-        while self._parts.rules is not None:
+        while self.parts.rules is not None:
             try:
                 await self.apply()
                 pause_s = EVERY_S
@@ -85,17 +87,17 @@ class Retention:
 
         Raises `StoreUnavailable`, `ArchiveFailed`, `JournalFailed`; what was done stays done.
         """
-        if self._parts.rules is None:
+        if self.parts.rules is None:
             return RetentionReport()
         async with self._lock:
-            return await self._apply(self._parts.rules, dry_run=dry_run)
+            return await self._apply(self.parts.rules, dry_run=dry_run)
 
     async def _apply(self, rules: RetentionRules, *, dry_run: bool) -> RetentionReport:
-        now = self._parts.clock.now()
+        now = self.parts.clock.now()
         archived: Counter[str] = Counter()
         together: list[CallRecord] = []
         waiting = 0
-        async for batch in self._parts.conversations.records(since=None, without=(), batch=READ):
+        async for batch in self.parts.conversations.records(since=None, without=(), batch=READ):
             for record in batch:
                 if not rules.is_over(record, now):
                     continue
@@ -111,20 +113,22 @@ class Retention:
             if batch and batch[-1].started_at > rules.newest(now):
                 break
         await self._archive(together, dry_run=dry_run)
-        trouble = {} if dry_run else await self._parts.forgetter.work()
+        trouble = {} if dry_run else await self.parts.forgetter.work()
         if archived and not dry_run:
             log.info("calls_archived", calls=archived.total(), waiting=waiting)
-        return RetentionReport(archived=dict(archived), waiting=waiting, trouble=trouble)
+        return RetentionReport(
+            rules=rules.days, archived=dict(archived), waiting=waiting, trouble=trouble
+        )
 
     async def _is_on_its_way(self, call_id: CallId) -> bool:
-        committed = await self._parts.journal.record(call_id)
+        committed = await self.parts.journal.record(call_id)
         states = committed.deliveries.values() if committed else ()
         return any(status.state in {"pending", "parked"} for status in states)
 
     async def _archive(self, records: Sequence[CallRecord], *, dry_run: bool) -> None:
         if not records or dry_run:
             return
-        parts, call_ids = self._parts, [record.call_id for record in records]
+        parts, call_ids = self.parts, [record.call_id for record in records]
         await parts.archives.add(records)
         await parts.recordings.forget(await parts.recordings.of_calls(call_ids))
         await parts.book.mark(call_ids, "archived")

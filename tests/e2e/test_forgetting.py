@@ -59,7 +59,12 @@ async def test_redacted_archived_brought_back_and_erased(
             assert looked["archived"] == {"hot_transfer": 2}
             done = sidecar.run("retention", "--json")
             assert done.code == 0, done.err
-            assert done.json() == {"archived": {"hot_transfer": 2}, "waiting": 0, "trouble": {}}
+            assert done.json() == {
+                "rules": {"hot_transfer": 30},
+                "archived": {"hot_transfer": 2},
+                "waiting": 0,
+                "trouble": {},
+            }
             assert (await api.send("GET", f"/v1/calls/{ids[0]}"))[0] == 404
             assert await api.is_clean()
             archive = folder / "archives" / "2020-05.jsonl.gz"

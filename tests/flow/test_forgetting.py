@@ -25,7 +25,7 @@ from agent_sidecar.settings import read_settings
 from agent_sidecar.wrapup.erasure import BackupFinding, Eraser, ErasureParts, ErasureReport
 from agent_sidecar.wrapup.forgetting import Forgetter
 from agent_sidecar.wrapup.relay import Relay
-from agent_sidecar.wrapup.retention import Retention, RetentionParts
+from agent_sidecar.wrapup.retention import Retention, RetentionParts, RetentionReport
 from tests.builders import at, rich_record, stranger_record
 from tests.fakes import FakeClock, FakeConversations, FakeProjection
 from tests.flow.test_ingest import parts as ingest_parts
@@ -218,6 +218,11 @@ async def test_a_dry_run_changes_nothing_and_no_rules_keep_all(house: House):
     assert sum(report.archived.values()) == 1
     assert house.held() == {"over"}
     assert not (house.folder / "archives").exists()
+    nothing = replace(house.retention("*=365").parts, rules=None)
+    assert await Retention(nothing).apply() == RetentionReport()
+    # and there is nothing to do every day
+    await Retention(nothing).run()
+    assert house.held() == {"over"}
 
 
 async def test_what_a_store_has_not_got_yet_is_left_alone(house: House):
@@ -366,6 +371,36 @@ async def test_a_store_that_is_down_is_erased_when_it_is_back(house: House):
     assert again.done_at is not None
     assert again.removed["calls"] == 1
     assert house.held() == set()
+
+
+async def test_webhooks_of_his_legs_are_emptied_and_still_known(house: House):
+    [leg, *_] = his("his").legs
+    body = f'{{"call_leg_id":"{leg.call_leg_id}","transcript":"secret"}}'
+    await house.journal.receive(webhook("e1", body))
+    await house.deliver(his("his"))
+    report = await house.eraser.erase(person(phone=PHONE))
+    assert report.removed["webhooks"] == 1
+    assert b"secret" not in house.bytes_of_journal()
+    assert house.journal.seen("e1") is not None
+
+
+async def test_a_restart_goes_on_where_it_was(house: House):
+    await house.deliver(his("his"), old("over"))
+    house.stores[3].fails_with = DOWN
+    await house.eraser.erase(person(phone=PHONE))
+    await house.retention("*=365").apply()
+    await house.journal.aclose()
+    path = house.folder / "journal.sqlite3"
+    journal = await SqliteJournal.open(path, clock=house.clock)
+    after = House(journal, house.folder, house.clock)
+    after.stores[3].held.update(house.stores[3].held)
+    assert after.held() == {"his", "over"}
+    assert await after.forgetter.work() == {}
+    report = await after.eraser.erase(person(phone=PHONE))
+    await journal.aclose()
+    assert report.done_at is not None
+    assert report.removed["calls"] == 1
+    assert after.held() == set()
 
 
 async def test_open_erasures_are_gone_on_with_by_themselves(

@@ -125,7 +125,8 @@ def shown_settings(settings: Settings) -> Mapping[str, str]:
         if isinstance(value, SecretStr):
             # said, so that nobody wonders what else there was
             key, value = f"# {key}", "(a secret: not kept here)"
-        shown[key] = _without_login(str(value))
+        said = ",".join(sorted(value)) if isinstance(value, frozenset) else str(value)
+        shown[key] = _without_login(said)
     return shown
 
 

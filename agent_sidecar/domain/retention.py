@@ -19,6 +19,10 @@ class RetentionRules:
 
     days: Mapping[str, int]
 
+    def __str__(self) -> str:
+        """Return them as they are written in the settings."""
+        return ",".join(f"{name}={days}" for name, days in self.days.items())
+
     def is_over(self, record: CallRecord, now: datetime) -> bool:
         """Say whether a call has been kept for as long as it is to be, counted from its end."""
         days = self.days.get(record.outcome.final_status, self.days.get(OTHERS))

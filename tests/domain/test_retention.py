@@ -26,6 +26,10 @@ def test_an_outcome_without_a_rule_is_kept_for_ever():
     assert not read_rules("disqualified=30").is_over(WON, at(0) + timedelta(days=9999))
 
 
+def test_rules_are_said_as_they_are_read():
+    assert str(read_rules("no_answer=7, *=365")) == "no_answer=7,*=365"
+
+
 def test_no_rule_looks_at_calls_younger_than_the_shortest():
     assert read_rules("no_answer=7,*=365").newest(at(0)) == at(0) - timedelta(days=7)
 

@@ -13,6 +13,7 @@ from agent_sidecar.adapters.archive_files import ArchiveFiles
 from agent_sidecar.adapters.recorded_calls import read_recorded_calls
 from agent_sidecar.adapters.recording_folder import RecordingFolder
 from agent_sidecar.adapters.sqlite_journal import SqliteJournal
+from agent_sidecar.commands.backup import shown_settings
 from agent_sidecar.domain.erasure import Person, person
 from agent_sidecar.domain.events import CallOpened, LegJoined
 from agent_sidecar.domain.record import CallRecord
@@ -301,6 +302,11 @@ def test_the_setting_is_read_and_refused_by_name(monkeypatch: pytest.MonkeyPatch
     rules = read_settings().retention
     assert rules is not None
     assert dict(rules.days) == {"disqualified": 30, "*": 365}
+    # and kept in a backup as it can be read again
+    monkeypatch.setenv("SIDECAR_REDACT", "ssn,cards")
+    shown = shown_settings(read_settings())
+    assert shown["SIDECAR_RETENTION"] == "disqualified=30,*=365"
+    assert shown["SIDECAR_REDACT"] == "cards,ssn"
     monkeypatch.setenv("SIDECAR_RETENTION", "all=3")
     with pytest.raises(SettingsInvalid, match="SIDECAR_RETENTION: 'all=3': write OUTCOME=DAYS"):
         read_settings()

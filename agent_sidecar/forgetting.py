@@ -57,6 +57,7 @@ def put_together(parts: Parts, relay: Relay) -> Forgetting:
                 recordings=recordings,
                 forgetter=forgetter,
                 clock=parts.clock,
+                close_days=parts.learning.close,
             )
         ),
         eraser=Eraser(

@@ -1,6 +1,6 @@
 """A store of daily metrics in memory, over the calls that a fake projection holds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -42,6 +42,10 @@ class FakeDailyMetrics(Adversity):
         self._rows = {row.metric_date: row for row in rows}
         both = before.keys() | self._rows.keys()
         return sum(before.get(on) != self._rows.get(on) for on in both)
+
+    async def close(self, days: Collection[date]) -> None:
+        await self.strike()
+        self.closed |= set(days)
 
     async def days(self) -> Sequence[LearningDay]:
         await self.strike()

@@ -241,6 +241,9 @@ class FakeJournal:
         for store in STORES:
             del self._disk.deliveries[call_id, store]
 
+    async def leaving(self) -> Collection[CallId]:
+        return ()
+
     async def redeliver(self, records: Sequence[CallRecord], stores: Collection[StoreName]) -> None:
         now = self._clock.now()
 

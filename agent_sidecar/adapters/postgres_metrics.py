@@ -5,9 +5,9 @@ one pass over a few columns, no document. Passes of several processes wait for e
 the last one to write is the last one to have looked.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields
-from datetime import datetime
+from datetime import date, datetime
 
 import asyncpg
 
@@ -56,6 +56,7 @@ ON CONFLICT (metric_date) DO UPDATE SET total_calls = excluded.total_calls,
     beast_mode_score = excluded.beast_mode_score, updated_at = now()
 """
 _DELETE = "DELETE FROM learning_metrics WHERE metric_date = ANY($1::date[]) AND NOT closed"
+_CLOSE = "UPDATE learning_metrics SET closed = true WHERE metric_date = ANY($1::date[])"
 _FACT_NAMES = tuple(one.name for one in fields(DayFacts))
 _NAMES = tuple(one.name for one in fields(LearningDay))
 
@@ -92,6 +93,15 @@ class PostgresMetrics:
             return len(changed) + len(gone)
 
         return await self._pool.transact(work)
+
+    async def close(self, days: Collection[date]) -> None:
+        """Let these rows stand, whatever becomes of their calls."""
+
+        async def work(connection: Connection) -> None:
+            await connection.execute(_LOCK)
+            await connection.execute(_CLOSE, sorted(days))
+
+        await self._pool.transact(work)
 
     async def days(self) -> Sequence[LearningDay]:
         """Return all rows, oldest first."""

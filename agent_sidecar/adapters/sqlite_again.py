@@ -9,7 +9,9 @@ from agent_sidecar.ports import RebuildStep
 
 RESTORE_RECORD = (
     "INSERT INTO record (call_id, version, source, external_id, committed_at, record)"
-    " VALUES (?1, 1 + coalesce((SELECT version FROM pruned WHERE call_id = ?1), 0), ?2, ?3, ?4, ?5)"
+    " SELECT ?1, 1 + coalesce((SELECT version FROM pruned WHERE call_id = ?1), 0), ?2, ?3, ?4, ?5"
+    # the conversation store may not have forgotten it yet
+    " WHERE NOT EXISTS (SELECT 1 FROM forgetting WHERE call_id = ?1)"
     " ON CONFLICT (call_id) DO NOTHING"
 )
 UNPRUNE = "DELETE FROM pruned WHERE call_id = ?"
@@ -25,6 +27,7 @@ DUE_AGAIN = (
     " next_try_at = excluded.next_try_at, delivered_at = NULL, last_error = NULL,"
     " dropped_at = NULL, dropped_by = NULL, dropped_why = NULL"
 )
+LEAVING = "SELECT DISTINCT call_id FROM forgetting_store"
 REBUILDS = "SELECT substr(key, 9), value FROM meta WHERE key LIKE 'rebuild:%'"
 PUT_REBUILD = (
     "INSERT INTO meta (key, value) VALUES ('rebuild:' || ?, ?)"
@@ -45,6 +48,10 @@ def redeliver(
             connection.execute(UNPRUNE, (call_id,))
             connection.executemany(RESTORE_DELIVERY, [(call_id, s, now_us) for s in STORES])
         connection.executemany(DUE_AGAIN, [(store, now_us, call_id) for store in stores])
+
+
+def leaving(connection: sqlite3.Connection) -> Collection[CallId]:
+    return [row[0] for row in connection.execute(LEAVING)]
 
 
 def put_rebuild(connection: sqlite3.Connection, store: StoreName, step: RebuildStep | None) -> None:

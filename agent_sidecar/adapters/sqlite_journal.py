@@ -197,6 +197,9 @@ class SqliteJournal:
     async def park(self, delivery: Delivery, *, error: str) -> None:
         await self._write(_statement(rows.PARK, (error, *_key(delivery))))
 
+    async def leaving(self) -> Collection[CallId]:
+        return await self._read(again.leaving)
+
     async def redeliver(self, records: Sequence[CallRecord], stores: Collection[StoreName]) -> None:
         now_us = self._now_us()
         given = [(r.call_id, r.source, r.external_id, now_us, self._raw(r)) for r in records]

@@ -6,9 +6,9 @@ a day old, or an erased call changes the rows of its day, and the scores of all 
 baseline has moved.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -43,6 +43,10 @@ class DailyMetrics(Protocol):
         `zone` is where a day begins and ends; a call that ended by `unknown_until` counts whatever
         is known of it. Returns how many rows were not as they are now. Raises `StoreUnavailable`.
         """
+        ...
+
+    async def close(self, days: Collection[date]) -> None:
+        """Let these rows stand from now on, whatever calls there are. Raises `StoreUnavailable`."""
         ...
 
     async def days(self) -> Sequence[LearningDay]:
@@ -100,6 +104,11 @@ class LearningMetrics:
             zone=self._zone.key,
             unknown_until=self._clock.now() - UNKNOWN_FOR,
         )
+
+    async def close(self, times: Collection[datetime]) -> None:
+        """Let the days of these times stand as they are: their calls are about to be removed."""
+        await self.refresh()
+        await self._table.close({at.astimezone(self._zone).date() for at in times})
 
     async def report(self, days: int) -> LearningReport:
         """Tell of the last so many days, today included."""

@@ -144,6 +144,10 @@ class Journal(Protocol):
         """Never try again by itself."""
         ...
 
+    async def leaving(self) -> Collection[CallId]:
+        """Return the calls that some store has still to forget: nobody's any more."""
+        ...
+
     async def redeliver(self, records: Sequence[CallRecord], stores: Collection[StoreName]) -> None:
         """Let these stores be told of these calls again, from now on.
 

@@ -1,7 +1,7 @@
 """Moves calls that were kept for long enough from the stores into archives.
 
-    archive on disk ─▶ recording removed ─▶ marked in the journal, which forgets them itself
-      ─▶ each store forgets them
+    archive on disk ─▶ the days of their metrics closed ─▶ recording removed
+      ─▶ marked in the journal, which forgets them itself ─▶ each store forgets them
 
 Each step is durable before the next begins, and all may be done twice: whatever dies in between,
 the next run goes on from there, and a call is at any time in the stores, in an archive, or in both.
@@ -9,8 +9,9 @@ the next run goes on from there, and a call is at any time in the stores, in an 
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import structlog
 
@@ -48,6 +49,8 @@ class RetentionParts:
     recordings: RecordingFolder
     forgetter: Forgetter
     clock: Clock
+    # lets the figures of the days of these times stand; raises `StoreUnavailable`
+    close_days: Callable[[Collection[datetime]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,5 +133,7 @@ class Retention:
             return
         parts, call_ids = self.parts, [record.call_id for record in records]
         await parts.archives.add(records)
+        # before the first of them is gone: what was learnt of a day is not counted anew without it
+        await parts.close_days([record.started_at for record in records])
         await parts.recordings.forget(await parts.recordings.of_calls(call_ids))
         await parts.book.mark(call_ids, "archived")

@@ -59,9 +59,13 @@ async def verify(
         await _ask_all(audits, [c for c in batch if only is None or c.record.call_id in only])
     notes: tuple[str, ...] = ()
     if only is None:
-        is_complete = await _audit_forgotten(sources, audits, by_store["conversations"], known)
+        # a store that was down forgets them when it is back
+        leaving = frozenset(await audited.journal.leaving())
+        is_complete = await _audit_forgotten(
+            sources, audits, by_store["conversations"], known, leaving
+        )
         if is_complete:
-            await _look_for_extras(sources, by_store, known)
+            await _look_for_extras(sources, by_store, known | leaving)
         else:
             notes = ("calls that nobody knows were not looked for: a source is out",)
         notes += await by_store["neo4j"].count(audited.counts)
@@ -85,10 +89,14 @@ async def _ask_all(audits: Sequence["_Audit"], batch: Sequence[CommittedRecord])
 
 
 async def _audit_forgotten(
-    sources: Sources, audits: Sequence["_Audit"], conversations: "_Audit", known: set[CallId]
+    sources: Sources,
+    audits: Sequence["_Audit"],
+    conversations: "_Audit",
+    known: set[CallId],
+    leaving: frozenset[CallId],
 ) -> bool:
     """Audit what the journal has forgotten, and add it to what is known; False: it stopped."""
-    walk = sources.forgotten(frozenset(known))
+    walk = sources.forgotten(known | leaving)
 
     async def step() -> tuple[Sequence[CommittedRecord], Sequence[CallId]] | None:
         return await anext(walk, None)

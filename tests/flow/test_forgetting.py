@@ -4,7 +4,7 @@ import asyncio
 import gzip
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -27,8 +27,9 @@ from agent_sidecar.wrapup.erasure import BackupFinding, Eraser, ErasureParts, Er
 from agent_sidecar.wrapup.forgetting import Forgetter
 from agent_sidecar.wrapup.relay import Relay
 from agent_sidecar.wrapup.retention import Retention, RetentionParts, RetentionReport
+from agent_sidecar.wrapup.verify import Audited, verify
 from tests.builders import at, rich_record, stranger_record
-from tests.fakes import FakeClock, FakeConversations, FakeProjection
+from tests.fakes import FakeClock, FakeConversations, FakeCounts, FakeProjection
 from tests.flow.test_ingest import parts as ingest_parts
 
 # threads: the journal's, and those that write files
@@ -92,6 +93,8 @@ class House:
         self.archives = ArchiveFiles(folder / "archives")
         self.recordings = RecordingFolder(folder / "recordings")
         self.forgetter = Forgetter(self.book, self.stores, self.relay.paused)
+        # days whose figures stand
+        self.closed: set[date] = set()
         self.proofs: list[ErasureReport] = []
         self.is_proven = asyncio.Event()
         self.backups: list[BackupFinding] = []
@@ -122,8 +125,14 @@ class House:
                 recordings=self.recordings,
                 forgetter=self.forgetter,
                 clock=self.clock,
+                close_days=self.close_days,
             )
         )
+
+    async def close_days(self, times: Collection[datetime]) -> None:
+        # all of them are still there
+        assert all(self.conversations.held.values())
+        self.closed |= {at.date() for at in times}
 
     async def deliver(self, *records: CallRecord) -> None:
         for record in records:
@@ -182,6 +191,7 @@ async def test_calls_that_are_over_go_from_everywhere_into_an_archive(house: Hou
     assert archive.name == f"{over.started_at:%Y-%m}.jsonl.gz"
     [recorded] = read_recorded_calls(archive)
     assert recorded.call_id == over.call_id
+    assert house.closed == {over.started_at.date()}
 
 
 async def test_an_archive_brings_the_same_evidence_back(house: House):
@@ -241,6 +251,17 @@ async def test_a_store_that_is_down_forgets_when_it_is_back(house: House):
     assert set(report.trouble) == {house.stores[3].store}
     assert set(house.stores[3].held) == {"over"}
     assert await house.book.left() == {house.stores[3].store: 1}
+    # nobody takes it for a call that is too many there, or brings it back
+    house.stores[3].fails_with = None
+    audited = Audited(
+        journal=house.journal,
+        projections=house.stores,
+        conversations=house.conversations,
+        counts=FakeCounts(),
+    )
+    assert (await verify(audited)).clean
+    await house.journal.redeliver([old("over")], STORES)
+    assert not await house.journal.knows(CallId("over"))
     house.stores[3].fails_with = None
     assert await house.forgetter.work() == {}
     assert house.held() == set()

@@ -52,14 +52,13 @@ def decode_event(raw: bytes) -> CallEvent:
     return event
 
 
-def encode_record(record: CallRecord) -> bytes:
-    """Encode a record. Raises ValueError when it could not be read again."""
+def encode_record(record: CallRecord) -> tuple[bytes, CallRecord]:
+    """Return a record as bytes and as they read. Raises ValueError when they cannot be read."""
     try:
         raw = _encoder.encode(record)
     except (TypeError, OverflowError) as exc:
         raise ValueError(f"CallRecord: {exc}") from exc
-    decode_record(raw)
-    return raw
+    return raw, decode_record(raw)
 
 
 def decode_record(raw: bytes) -> CallRecord:

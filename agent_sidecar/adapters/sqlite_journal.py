@@ -54,6 +54,8 @@ _STORES = msgspec.json.encode(STORES).decode()
 _INBOX = timedelta(hours=24)
 # Bounds the memory for their ids: about 60 MB.
 _KNOWN_IDS = 500_000
+# Records that stay decoded until every store has them, if none lags: about 20 MB.
+_FRESH = 100
 # One in so many webhooks also removes up to so many old ones: faster than they come.
 _PRUNE_EVERY, _PRUNE_ROWS = 500, 2_000
 
@@ -74,6 +76,8 @@ class SqliteJournal:
         self._received = 0
         # event id -> when it came, oldest first
         self._kept: dict[str, int] = {}
+        # by call and version, oldest first; the reading thread looks things up in it
+        self._fresh: dict[tuple[CallId, int], CallRecord] = {}
         self._being_kept: dict[str, asyncio.Future[object]] = {}
 
     @classmethod
@@ -163,14 +167,22 @@ class SqliteJournal:
     # --- records and deliveries ---
 
     async def commit(self, record: CallRecord) -> int:
-        raw = self._raw(record)
+        try:
+            raw, as_read = encode_record(record)
+        except ValueError as exc:
+            raise self._unwritable(f"the record of {record.call_id}", exc) from exc
         row = (record.call_id, record.source, record.external_id, self._now_us(), raw)
-        version = await self._write(lambda connection: rows.put_record(connection, row))
-        return cast(int, version)
+        version = cast(int, await self._write(lambda connection: rows.put_record(connection, row)))
+        self._keep_fresh(as_read, version)
+        return version
 
     async def claim(self, store: StoreName, *, limit: int) -> Sequence[Delivery]:
         now_us = self._now_us()
-        due = await self._read(lambda connection: rows.due(connection, store, now_us, limit))
+        due = await self._read(
+            lambda connection: rows.due(connection, store, now_us, limit, self._fresh)
+        )
+        for delivery in due.deliveries:
+            self._keep_fresh(delivery.record, delivery.version)
         for call_id, version, reason in due.unreadable:
             log.error(
                 "journal_record_unreadable",
@@ -305,6 +317,12 @@ class SqliteJournal:
         oldest_us = received_us - _INBOX // timedelta(microseconds=1)
         while len(self._kept) > _KNOWN_IDS or next(iter(self._kept.values())) < oldest_us:
             del self._kept[next(iter(self._kept))]
+
+    def _keep_fresh(self, record: CallRecord, version: int) -> None:
+        """Remember a record for the other stores: each would read and decode it anew."""
+        self._fresh[record.call_id, version] = record
+        while len(self._fresh) > _FRESH:
+            del self._fresh[next(iter(self._fresh))]
 
     def _prune(self) -> None:
         before_us = self._now_us() - _INBOX // timedelta(microseconds=1)

@@ -397,7 +397,7 @@ def _hints(finals: Sequence[Final], happened: Sequence[Moment]) -> Document:
     served = [
         f for f in finals if not any(m.begin - 1 < f.sent_at + shift < m.end + 2 for m in away)
     ]
-    hints = [f.hint_s for f in served if f.hint_s is not None]
+    hints = [f.hint_s for f in served if f.hint_s is not None and not _is_unasked(f)]
     return {
         "finals": len(finals),
         "hints": len(hints),
@@ -406,6 +406,11 @@ def _hints(finals: Sequence[Final], happened: Sequence[Moment]) -> Document:
         "late": sum(hint > DEADLINE_S for hint in hints),
         "degraded_hints": sum(bool(f.degraded) for f in served),
     }
+
+
+def _is_unasked(final: Final) -> bool:
+    """Tell a hint that came of a transfer's end, not of words: it was ready when it was decided."""
+    return (final.hint_s or 0.0) - (final.score_s or 0.0) > 2 * DEADLINE_S and not final.inside_ms
 
 
 def _explain(found: Document, told: Told, log: Path) -> None:

@@ -191,7 +191,9 @@ class _Caller:
         self._plan = plan
         self._town = town
         self._chance = random.Random(plan.seed)  # noqa: S311
-        self._leg = prospect_leg(None, started_at=datetime.now(UTC))
+        # we called him, as the story's people do; his number is one of fiction
+        number = f"+1212555{plan.number % 10_000:04}"
+        self._leg = prospect_leg(number, started_at=datetime.now(UTC))
         self._clock = ConversationClock(self._leg.started_at, speed=1.0)
         self._hangup_source = "callee" if self._leg.direction == "outgoing" else "caller"
 

@@ -125,9 +125,9 @@ class ChromaIndex:
         ids = sorted(call_ids)
         for start in range(0, len(ids), _CALLS_PER_FILTER):
             stored = await self._ids_of(ids[start : start + _CALLS_PER_FILTER])
-            for name, rows in stored.items():
-                if rows:
-                    await self._delete(name, sorted(rows))
+            for name in sorted(stored, key=_patterns_first, reverse=True):
+                if stored[name]:
+                    await self._delete(name, sorted(stored[name]))
 
     async def clear(self) -> None:
         """Make the collections of calls anew; those of the playbook stay, if of this model."""

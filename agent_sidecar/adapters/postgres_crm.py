@@ -200,8 +200,7 @@ class PostgresCrm:
             leads = await connection.fetch(_LEADS_OF_CALLS, call_ids)
             await connection.execute(_UNSAY, call_ids)
             await connection.execute(_FORGET_CALLS, call_ids)
-            for lead in leads:
-                await move_lead(connection, lead["id"], None)
+            await move_leads(connection, {lead["id"]: None for lead in leads})
 
         await self._pool.transact(work)
 

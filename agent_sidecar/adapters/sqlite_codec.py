@@ -52,7 +52,12 @@ def decode_event(raw: bytes) -> CallEvent:
     return event
 
 
-def encode_record(record: CallRecord) -> tuple[bytes, CallRecord]:
+def encode_record(record: CallRecord) -> bytes:
+    """Encode a record. Raises ValueError when it could not be read again."""
+    return encode_and_read(record)[0]
+
+
+def encode_and_read(record: CallRecord) -> tuple[bytes, CallRecord]:
     """Return a record as bytes and as they read. Raises ValueError when they cannot be read."""
     try:
         raw = _encoder.encode(record)

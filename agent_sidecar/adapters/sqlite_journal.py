@@ -19,7 +19,7 @@ import structlog
 from agent_sidecar.adapters import sqlite_again as again
 from agent_sidecar.adapters import sqlite_care as care
 from agent_sidecar.adapters import sqlite_rows as rows
-from agent_sidecar.adapters.sqlite_codec import encode_event, encode_record
+from agent_sidecar.adapters.sqlite_codec import encode_and_read, encode_event
 from agent_sidecar.adapters.sqlite_file import (
     journal_failed,
     note_damage,
@@ -168,7 +168,7 @@ class SqliteJournal:
 
     async def commit(self, record: CallRecord) -> int:
         try:
-            raw, as_read = encode_record(record)
+            raw, as_read = encode_and_read(record)
         except ValueError as exc:
             raise self._unwritable(f"the record of {record.call_id}", exc) from exc
         row = (record.call_id, record.source, record.external_id, self._now_us(), raw)

@@ -880,8 +880,7 @@ def test_every_event_comes_back_as_it_was(kind: type[CallEvent]):
 @settings(ROUND_TRIP, max_examples=15)
 @given(record=st.from_type(CallRecord))
 def test_every_record_comes_back_as_it_was(record: CallRecord):
-    raw, as_read = encode_record(record)
-    assert decode_record(raw) == as_read == record
+    assert decode_record(encode_record(record)) == record
 
 
 def test_a_field_of_a_later_version_is_skipped_and_a_missing_one_is_named():

@@ -34,13 +34,8 @@ WHERE id = $1
 """
 
 
-async def move_lead(connection: Connection, lead_id: UUID, news_at: datetime | None) -> None:
-    """Fold the lead's calls; `news_at` is from when a call, or a word on it, says something new."""
-    await move_leads(connection, {lead_id: news_at})
-
-
 async def move_leads(connection: Connection, news_at: Mapping[UUID, datetime | None]) -> None:
-    """Fold the calls of several leads, each with the time of its news."""
+    """Fold each lead's calls; `news_at`: since when a call, or a word on it, says something new."""
     leads = await connection.fetch(_LOCK_LEADS, list(news_at))
     past = await past_calls(connection, list(news_at))
     moved = []

@@ -28,7 +28,7 @@ import numpy as np
 import uvloop
 
 from agent_sidecar.adapters.bolt import Bolt, BoltAddress
-from agent_sidecar.adapters.neo4j_statements import READ_ANSWERED
+from agent_sidecar.adapters.neo4j_statements import ALL_ANSWERED
 from agent_sidecar.adapters.sqlite_journal import SqliteJournal
 from agent_sidecar.commands.running import RunningService, started_service
 from agent_sidecar.domain.record import CallRecord
@@ -359,9 +359,8 @@ async def _miscounted(settings: Settings, records: Sequence[CallRecord]) -> int:
     address = BoltAddress(
         url=urls.neo4j or "", user=urls.neo4j_user or "", password=urls.neo4j_password or ""
     )
-    scopes = sorted({scope for scope, _ in expected if "|" in scope})
     async with Bolt(address) as bolt:
-        rows = await bolt.read(READ_ANSWERED, scopes=scopes)
+        rows = await bolt.read(ALL_ANSWERED)
     names = ("tried", "lifted", "sunk", "won", "hinted")
     found: dict[Any, list[int]] = {
         (row["scope"], row["strategy"]): [row["properties"][name] for name in names]  # type: ignore[index]

@@ -27,7 +27,7 @@ from agent_sidecar.adapters.bolt import Bolt, BoltAddress
 from agent_sidecar.adapters.chroma_client import ChromaServer
 from agent_sidecar.adapters.chroma_index import ChromaIndex
 from agent_sidecar.adapters.neo4j_graph import Neo4jGraph
-from agent_sidecar.adapters.neo4j_statements import READ_ANSWERED
+from agent_sidecar.adapters.neo4j_statements import ALL_ANSWERED
 from agent_sidecar.adapters.pg import PgPool
 from agent_sidecar.adapters.postgres_conversations import PostgresConversations
 from agent_sidecar.adapters.postgres_crm import PostgresCrm
@@ -269,7 +269,7 @@ async def _compare(ours: Side, theirs: Side, records: Sequence[CallRecord]) -> b
 
 
 async def _answered(side: Side) -> Mapping[tuple[object, object], object]:
-    rows = await side.graph.read(READ_ANSWERED, scopes=[])
+    rows = await side.graph.read(ALL_ANSWERED)
     kept = ("tried", "lifted", "sunk", "won", "hinted")
     return {
         (row["scope"], row["strategy"]): [row["properties"][name] for name in kept]  # type: ignore[index]

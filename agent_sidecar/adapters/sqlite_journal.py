@@ -167,10 +167,7 @@ class SqliteJournal:
     # --- records and deliveries ---
 
     async def commit(self, record: CallRecord) -> int:
-        try:
-            raw, as_read = encode_and_read(record)
-        except ValueError as exc:
-            raise self._unwritable(f"the record of {record.call_id}", exc) from exc
+        raw, as_read = self._encoded(record)
         row = (record.call_id, record.source, record.external_id, self._now_us(), raw)
         version = cast(int, await self._write(lambda connection: rows.put_record(connection, row)))
         self._keep_fresh(as_read, version)
@@ -210,7 +207,10 @@ class SqliteJournal:
 
     async def redeliver(self, records: Sequence[CallRecord], stores: Collection[StoreName]) -> None:
         now_us = self._now_us()
-        given = [(r.call_id, r.source, r.external_id, now_us, self._raw(r)) for r in records]
+        # one that the journal had forgotten begins with its first version again
+        told = {record.call_id for record in records}
+        self._fresh = {key: kept for key, kept in self._fresh.items() if key[0] not in told}
+        given = [(r.call_id, r.source, r.external_id, now_us, self._encoded(r)[0]) for r in records]
         await self._write(lambda connection: again.redeliver(connection, given, stores))
 
     async def put_rebuild(self, store: StoreName, step: RebuildStep | None) -> None:
@@ -331,9 +331,9 @@ class SqliteJournal:
     def _now_us(self) -> int:
         return rows.to_us(self._clock.now())
 
-    def _raw(self, record: CallRecord) -> bytes:
+    def _encoded(self, record: CallRecord) -> tuple[bytes, CallRecord]:
         try:
-            return encode_record(record)
+            return encode_and_read(record)
         except ValueError as exc:
             raise self._unwritable(f"the record of {record.call_id}", exc) from exc
 

@@ -126,11 +126,15 @@ class Named:
         return self.given_id or (self.spare_id if self.is_nameless else None) or uuid4()
 
 
-async def find_or_create_all(connection: Connection, wanted: Sequence[Named]) -> Sequence[UUID]:
+async def find_or_create_all(
+    connection: Connection, wanted: Sequence[Named], *, races: int = _RACES
+) -> Sequence[UUID]:
     """Return the leads' ids, locked; as `find_or_create` for each, in a few statements.
 
-    No two of them may share a name.
+    No two of them may share a name. Loses so many `races` against other writers.
     """
+    if races == 0:
+        raise StoreUnavailable("leads were written by others at the same time; try again")
     rows = await connection.fetch(
         _FIND_ALL,
         [i for named in wanted for i in (named.given_id, named.spare_id) if i is not None],
@@ -138,7 +142,7 @@ async def find_or_create_all(connection: Connection, wanted: Sequence[Named]) ->
     )
     found = [_row_of(named, rows) for named in wanted]
     new = [named for named, row in zip(wanted, found, strict=True) if row is None]
-    made = iter(await _insert_all(connection, new) if new else ())
+    made = iter(await _insert_all(connection, new, races) if new else ())
     ids: list[UUID] = []
     for named, row in zip(wanted, found, strict=True):
         if row is None:
@@ -165,15 +169,16 @@ async def _find_or_create(connection: Connection, named: Named) -> Lead:
     raise StoreUnavailable("a lead was written by others at the same time; try again")
 
 
-async def _insert_all(connection: Connection, new: Sequence[Named]) -> Sequence[UUID]:
+async def _insert_all(connection: Connection, new: Sequence[Named], races: int) -> Sequence[UUID]:
     ids = [named.new_id() for named in new]
     # in an order that is everybody's: two who wait for each other's leads would wait for ever
     ordered = sorted(zip(ids, new, strict=True), key=lambda one: sorted(map(str, one[1].names)))
     values = [(*_values(lead_id, named.lead), False) for lead_id, named in ordered]
     if len(await connection.fetchmany(_INSERT, values)) == len(new):
         return ids
-    # somebody else wrote one of them just now: now all are found by their names
-    return [UUID((await _find_or_create(connection, named)).lead_id) for named in new]
+    # somebody else wrote one of them just now: now all are found by their names, and locked in the
+    # order of everybody who finds them
+    return await find_or_create_all(connection, new, races=races - 1)
 
 
 def _row_of(named: Named, rows: Sequence[asyncpg.Record]) -> asyncpg.Record | None:

@@ -265,7 +265,11 @@ async def _rows(answer: Awaitable[AsyncResult]) -> list[Row]:
     except (OverflowError, TypeError, ValueError) as exc:
         # the driver cannot put a value on the wire: it will never be able to
         raise RecordRejected(f"a value cannot be sent to the graph server: {exc}") from exc
-    return [_native_row(record.data()) async for record in result]
+    # nothing that we ask returns nodes: `data()`, which looks for them, took as long as the server
+    return [
+        _native_row(dict(zip(record.keys(), record.values(), strict=True)))
+        async for record in result
+    ]
 
 
 def _native_row(values: Mapping[str, object]) -> Row:

@@ -104,6 +104,8 @@ class ChromaServer:
     async def create(self, name: str, *, description: str) -> bool:
         """Create a collection unless it is there; True when it was not."""
         async with self._translated():
+            # what we saw before may be gone
+            self._handles.pop(name, None)
             try:
                 await self._handle(name)
             except NotFoundError:

@@ -3,8 +3,13 @@
 What is stored of a call, and why it is split by outcome, is `domain.vector_rows`. Ids are made of
 the call's, so writing twice is as once; a correction writes the new rows first and then removes
 what the call has elsewhere, so that nothing is lost if it is interrupted, and again mends it.
+
+Whether a call is there already is asked of `conversation_patterns` alone, by id: that row is
+written first and removed last, so a call without it has no others. Looking for rows of new calls
+in every collection, by a filter, took longer than writing them.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from typing import cast
 
@@ -26,6 +31,7 @@ from agent_sidecar.domain.vector_rows import (
     VectorRow,
     call_rows,
     collection,
+    pattern_id,
     playbook_texts,
 )
 from agent_sidecar.errors import RecordRejected, SettingsInvalid, StoreUnavailable
@@ -38,6 +44,7 @@ _DESCRIPTIONS: Mapping[str, str] = {
     "objection_embeddings": "The playbook's objections, as they usually sound",
 }
 _CALL_COLLECTIONS = tuple(collection(f, o) for f in CALL_FAMILIES for o in OUTCOMES)
+_PATTERN_COLLECTIONS = tuple(collection("conversation_patterns", o) for o in OUTCOMES)
 # calls named in one filter
 _CALLS_PER_FILTER = 100
 # an audit reads whole rows: so many calls at once keep an answer at a few megabytes
@@ -77,12 +84,14 @@ class ChromaIndex:
             for name, by_id in self._wanted(record).items():
                 self._check(by_id.values())
                 rows.setdefault(name, {}).update(by_id)
-        stored = await self._ids_of(list(newest))
-        for name, by_id in rows.items():
-            if by_id:
-                await self._upsert(name, tuple(by_id.values()))
-        for name, ids in stored.items():
-            stale = sorted(ids - rows.get(name, {}).keys())
+            # each takes a millisecond, and live calls come first
+            await asyncio.sleep(0)
+        stored = await self._ids_of(await self._perhaps_stored(list(newest), rows))
+        for name in sorted(rows, key=_patterns_first):
+            if rows[name]:
+                await self._upsert(name, tuple(rows[name].values()))
+        for name in sorted(stored, key=_patterns_first, reverse=True):
+            stale = sorted(stored[name] - rows.get(name, {}).keys())
             if stale:
                 await self._delete(name, stale)
 
@@ -116,9 +125,9 @@ class ChromaIndex:
         ids = sorted(call_ids)
         for start in range(0, len(ids), _CALLS_PER_FILTER):
             stored = await self._ids_of(ids[start : start + _CALLS_PER_FILTER])
-            for name, rows in stored.items():
-                if rows:
-                    await self._delete(name, sorted(rows))
+            for name in sorted(stored, key=_patterns_first, reverse=True):
+                if stored[name]:
+                    await self._delete(name, sorted(stored[name]))
 
     async def clear(self) -> None:
         """Make the collections of calls anew; those of the playbook stay, if of this model."""
@@ -178,9 +187,28 @@ class ChromaIndex:
             for family, of_family in rows.items()
         }
 
+    async def _perhaps_stored(
+        self, call_ids: Sequence[CallId], rows: Mapping[str, Mapping[str, VectorRow]]
+    ) -> Sequence[CallId]:
+        """Return the calls that may have rows: new ones of which that can be told are left out."""
+        pattern = {pattern_id(call_id): call_id for call_id in call_ids}
+        written = {row for name in _PATTERN_COLLECTIONS for row in rows.get(name, ())}
+        found = await self._server.ask_each(
+            _PATTERN_COLLECTIONS, lambda c: c.get(ids=list(pattern), include=[])
+        )
+        stored: set[str] = set()
+        for name, got in found.items():
+            if got is None:
+                raise _no_collection(name)
+            stored.update(got["ids"])
+        # whoever said nothing has no such row now, and may have had none before
+        return [i for row, i in pattern.items() if row in stored or row not in written]
+
     async def _ids_of(self, call_ids: Sequence[CallId]) -> Mapping[str, set[str]]:
         """Return what is stored of calls, by collection, wherever it lies."""
         stored: dict[str, set[str]] = {}
+        if not call_ids:
+            return stored
         of_these = _of_calls(call_ids)
         found = await self._server.ask_each(
             _CALL_COLLECTIONS, lambda c: c.get(where=of_these, include=[])
@@ -220,6 +248,10 @@ class ChromaIndex:
 
     async def _delete(self, name: str, ids: Sequence[str]) -> None:
         await self._server.ask(name, lambda c: c.delete(ids=list(ids)))
+
+
+def _patterns_first(name: str) -> tuple[bool, str]:
+    return name not in _PATTERN_COLLECTIONS, name
 
 
 def _of_calls(call_ids: Sequence[CallId]) -> Where:

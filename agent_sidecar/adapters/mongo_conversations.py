@@ -1,5 +1,6 @@
 """Conversations in MongoDB: one document a call; transcripts and outcomes are views of it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
@@ -147,7 +148,11 @@ class MongoConversations:
 
     async def apply_all(self, records: Sequence[CallRecord]) -> None:
         """Do so for several in one request; where the server refuses any, one after the other."""
-        changes = [UpdateOne(*_upsert(record), upsert=True) for record in records]
+        changes = []
+        for record in records:
+            changes.append(UpdateOne(*_upsert(record), upsert=True))
+            # each takes a millisecond or two, and live calls come first
+            await asyncio.sleep(0)
         async with self._translated():
             try:
                 await self._conversations.bulk_write(changes)

@@ -7,6 +7,7 @@ node keeps what the call has added to the counts, so a record applied again adds
 nothing.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -74,7 +75,11 @@ class Neo4jGraph:
 
     async def apply_all(self, records: Sequence[CallRecord]) -> None:
         # the newest version of a call is all that counts
-        newest = {record.call_id: graph_facts(record) for record in records}
+        newest: dict[CallId, GraphFacts] = {}
+        for record in records:
+            newest[record.call_id] = graph_facts(record)
+            # each takes milliseconds, and live calls come first
+            await asyncio.sleep(0)
 
         async def work(run: Run) -> None:
             await _replace(run, list(newest.values()))
@@ -279,7 +284,7 @@ async def _write_edges(run: Run, calls: Iterable[GraphFacts]) -> None:
 async def _learn_traits(run: Run, lead_ids: Iterable[str]) -> None:
     calls: dict[str, list[Row]] = defaultdict(list)
     for row in await run(cypher.CALLS_OF_LEADS, lead_ids=sorted(lead_ids)):
-        calls[str(row["lead_id"])].append(_properties(row["call"]))
+        calls[str(row["lead_id"])].append(row)
     rows = [{"lead_id": lead, "traits": mean_traits(told)} for lead, told in calls.items()]
     if rows:
         await run(cypher.LEAD_TRAITS, rows=rows)

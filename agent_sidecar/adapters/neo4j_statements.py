@@ -68,7 +68,10 @@ MERGE (c)-[r:TRANSFER_ATTEMPTED {position: edge.position}]->(k) SET r += edge.pr
 }
 CALLS_OF_LEADS = """
 UNWIND $lead_ids AS lead_id
-MATCH (:Lead {id: lead_id})-[:HAD_CALL]->(c:Call) RETURN lead_id, properties(c) AS call
+MATCH (:Lead {id: lead_id})-[:HAD_CALL]->(c:Call)
+RETURN lead_id, c.motivation_level AS motivation_level, c.skepticism_level AS skepticism_level,
+  c.urgency AS urgency, c.pace AS pace, c.formality AS formality,
+  c.technical_comfort AS technical_comfort
 """
 LEAD_TRAITS = "UNWIND $rows AS row MATCH (l:Lead {id: row.lead_id}) SET l += row.traits"
 _ANSWER = """

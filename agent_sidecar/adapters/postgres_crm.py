@@ -6,22 +6,23 @@ corrected outcome, and the lead stands where it would have stood anyway.
 
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import TypeAlias
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import asyncpg
 
 from agent_sidecar.adapters.pg import Connection, PgPool, apply_schema, lead_rows
 from agent_sidecar.adapters.pg.call_rows import call_values, result_values, transfer_values
-from agent_sidecar.adapters.pg.lead_moves import move_lead, past_calls
+from agent_sidecar.adapters.pg.lead_moves import move_leads, past_calls
 from agent_sidecar.adapters.phones import DEFAULT_REGION
 from agent_sidecar.domain.lead_progress import PastCall, lead_progress
 from agent_sidecar.domain.record import CallRecord
 from agent_sidecar.domain.types import CallId, StoreName
 
-_GET_CALL = """
-SELECT lead_id, end_time, final_status, booked,
+_GET_CALLS = """
+SELECT call_id, lead_id, end_time, final_status, booked,
     (SELECT max(result_at) FROM transfers WHERE transfers.call_id = calls.id) AS result_at
-FROM calls WHERE call_id = $1
+FROM calls WHERE call_id = ANY($1::text[])
 """
 # the parameters of both are in the order of `call_rows`
 _UPSERT_CALL = """
@@ -49,7 +50,9 @@ ON CONFLICT (call_id) DO UPDATE SET
     updated_at = now()
 RETURNING id
 """
-_FORGET_TRANSFERS = "DELETE FROM transfers WHERE call_id = $1 AND transfer_id <> ALL($2::text[])"
+_FORGET_TRANSFERS = """
+DELETE FROM transfers WHERE call_id = ANY($1::uuid[]) AND transfer_id <> ALL($2::text[])
+"""
 # where the record says no rating, result or notes, those of somebody's own SQL stay
 _UPSERT_TRANSFER = """
 INSERT INTO transfers (call_id, lead_id, transfer_id, closer, initiated_at, answered_at, bridged_at,
@@ -109,6 +112,8 @@ SELECT (SELECT count(*) FROM leads) AS leads, (SELECT count(*) FROM calls) AS ca
 _STEP = 100
 # ids that follow from a call's, so that a record applied twice makes the same rows
 _NAMESPACE = uuid5(NAMESPACE_URL, "agent-sidecar/calls")
+# a record, and whom it names
+_Named: TypeAlias = tuple[CallRecord, lead_rows.Named]
 
 
 class PostgresCrm:
@@ -136,20 +141,29 @@ class PostgresCrm:
 
     async def apply_all(self, records: Sequence[CallRecord]) -> None:
         """Do so for several calls in one transaction: one wait for the disk."""
+        together = list(self._waves(records))
 
         async def work(connection: Connection) -> None:
-            for record in records:
-                await self._write(connection, record)
+            for wave in together:
+                await _write(connection, wave)
 
         await self._pool.transact(work)
 
-    async def _write(self, connection: Connection, record: CallRecord) -> None:
-        before = await connection.fetchrow(_GET_CALL, record.call_id)
-        lead_id = await self._lead_id(connection, record)
-        await _write_call(connection, record, lead_id)
-        await move_lead(connection, lead_id, _news_at(record, before))
-        if before is not None and before["lead_id"] not in {None, lead_id}:
-            await move_lead(connection, before["lead_id"], None)
+    def _waves(self, records: Sequence[CallRecord]) -> Iterator[Sequence[_Named]]:
+        """Cut the records, in their order, where one may change what the next one finds."""
+        wave: list[_Named] = []
+        taken: set[object] = set()
+        for record in records:
+            spare_id = uuid5(_NAMESPACE, f"lead of {record.call_id}")
+            named = lead_rows.Named.read(record.lead, spare_id=spare_id, region=self._region)
+            names = named.names | {("call", record.call_id)}
+            if names & taken:
+                yield wave
+                wave, taken = [], set()
+            wave.append((record, named))
+            taken |= names
+        if wave:
+            yield wave
 
     async def differences(self, records: Sequence[CallRecord]) -> Mapping[CallId, Sequence[str]]:
         """Compare the rows of calls and transfers, and where their leads stand."""
@@ -186,8 +200,7 @@ class PostgresCrm:
             leads = await connection.fetch(_LEADS_OF_CALLS, call_ids)
             await connection.execute(_UNSAY, call_ids)
             await connection.execute(_FORGET_CALLS, call_ids)
-            for lead in leads:
-                await move_lead(connection, lead["id"], None)
+            await move_leads(connection, {lead["id"]: None for lead in leads})
 
         await self._pool.transact(work)
 
@@ -220,31 +233,41 @@ class PostgresCrm:
         """Ask the server something. Raises `StoreUnavailable`."""
         await self._pool.ping()
 
-    async def _lead_id(self, connection: Connection, record: CallRecord) -> UUID:
-        """Return the call's lead, locked; a stranger's is made with an id that follows from it."""
-        lead = await lead_rows.find_or_create(
-            connection,
-            record.lead,
-            spare_id=uuid5(_NAMESPACE, f"lead of {record.call_id}"),
-            region=self._region,
-        )
-        return UUID(lead.lead_id)
+
+async def _write(connection: Connection, wave: Sequence[_Named]) -> None:
+    """Write calls and transfers, and move the leads of now and before."""
+    records = [record for record, _ in wave]
+    ids = [record.call_id for record in records]
+    before = {row["call_id"]: row for row in await connection.fetch(_GET_CALLS, ids)}
+    # locked; a stranger's is made with an id that follows from the call's
+    lead_ids = await lead_rows.find_or_create_all(connection, [named for _, named in wave])
+    await _write_calls(connection, records, lead_ids)
+    news: dict[UUID, datetime | None] = {}
+    for record, lead_id in zip(records, lead_ids, strict=True):
+        news.setdefault(lead_id, _news_at(record, before.get(record.call_id)))
+    for row in before.values():
+        if row["lead_id"] is not None:
+            news.setdefault(row["lead_id"], None)
+    await move_leads(connection, news)
 
 
-async def _write_call(connection: Connection, record: CallRecord, lead_id: UUID) -> None:
-    values = call_values(record)
-    call_key = await connection.fetchval(
-        _UPSERT_CALL, uuid5(_NAMESPACE, record.call_id), lead_id, *values.values()
-    )
-    transfer_ids = [attempt.transfer_id for attempt in record.transfers]
-    await connection.execute(_FORGET_TRANSFERS, call_key, transfer_ids)
-    if not transfer_ids:
-        return
+async def _write_calls(
+    connection: Connection, records: Sequence[CallRecord], lead_ids: Sequence[UUID]
+) -> None:
     rows = [
-        (call_key, lead_id, *transfer_values(attempt).values(), *result_values(attempt).values())
+        (uuid5(_NAMESPACE, record.call_id), lead_id, *call_values(record).values())
+        for record, lead_id in zip(records, lead_ids, strict=True)
+    ]
+    keys = [row["id"] for row in await connection.fetchmany(_UPSERT_CALL, rows)]
+    transfers = [
+        (key, lead_id, *transfer_values(attempt).values(), *result_values(attempt).values())
+        for record, lead_id, key in zip(records, lead_ids, keys, strict=True)
         for attempt in record.transfers
     ]
-    await connection.executemany(_UPSERT_TRANSFER, rows)
+    ids = [attempt.transfer_id for record in records for attempt in record.transfers]
+    await connection.execute(_FORGET_TRANSFERS, keys, ids)
+    if transfers:
+        await connection.executemany(_UPSERT_TRANSFER, transfers)
 
 
 def _news_at(record: CallRecord, before: asyncpg.Record | None) -> datetime | None:

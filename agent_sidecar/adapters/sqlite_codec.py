@@ -54,12 +54,16 @@ def decode_event(raw: bytes) -> CallEvent:
 
 def encode_record(record: CallRecord) -> bytes:
     """Encode a record. Raises ValueError when it could not be read again."""
+    return encode_and_read(record)[0]
+
+
+def encode_and_read(record: CallRecord) -> tuple[bytes, CallRecord]:
+    """Return a record as bytes and as they read. Raises ValueError when they cannot be read."""
     try:
         raw = _encoder.encode(record)
     except (TypeError, OverflowError) as exc:
         raise ValueError(f"CallRecord: {exc}") from exc
-    decode_record(raw)
-    return raw
+    return raw, decode_record(raw)
 
 
 def decode_record(raw: bytes) -> CallRecord:

@@ -19,7 +19,7 @@ import structlog
 from agent_sidecar.adapters import sqlite_again as again
 from agent_sidecar.adapters import sqlite_care as care
 from agent_sidecar.adapters import sqlite_rows as rows
-from agent_sidecar.adapters.sqlite_codec import encode_event, encode_record
+from agent_sidecar.adapters.sqlite_codec import encode_and_read, encode_event
 from agent_sidecar.adapters.sqlite_file import (
     journal_failed,
     note_damage,
@@ -55,6 +55,8 @@ _STORES = msgspec.json.encode(STORES).decode()
 _INBOX = timedelta(hours=24)
 # Bounds the memory for their ids: about 60 MB.
 _KNOWN_IDS = 500_000
+# Records that stay decoded until every store has them, if none lags: about 20 MB.
+_FRESH = 100
 # One in so many webhooks also removes up to so many old ones: faster than they come.
 _PRUNE_EVERY, _PRUNE_ROWS = 500, 2_000
 
@@ -75,6 +77,8 @@ class SqliteJournal:
         self._received = 0
         # event id -> when it came, oldest first
         self._kept: dict[str, int] = {}
+        # by call and version, oldest first; the reading thread looks things up in it
+        self._fresh: dict[tuple[CallId, int], CallRecord] = {}
         self._being_kept: dict[str, asyncio.Future[object]] = {}
 
     @classmethod
@@ -164,14 +168,19 @@ class SqliteJournal:
     # --- records and deliveries ---
 
     async def commit(self, record: CallRecord) -> int:
-        raw = self._raw(record)
+        raw, as_read = self._encoded(record)
         row = (record.call_id, record.source, record.external_id, self._now_us(), raw)
-        version = await self._write(lambda connection: rows.put_record(connection, row))
-        return cast(int, version)
+        version = cast(int, await self._write(lambda connection: rows.put_record(connection, row)))
+        self._keep_fresh(as_read, version)
+        return version
 
     async def claim(self, store: StoreName, *, limit: int) -> Sequence[Delivery]:
         now_us = self._now_us()
-        due = await self._read(lambda connection: rows.due(connection, store, now_us, limit))
+        due = await self._read(
+            lambda connection: rows.due(connection, store, now_us, limit, self._fresh)
+        )
+        for delivery in due.deliveries:
+            self._keep_fresh(delivery.record, delivery.version)
         for call_id, version, reason in due.unreadable:
             log.error(
                 "journal_record_unreadable",
@@ -202,7 +211,10 @@ class SqliteJournal:
 
     async def redeliver(self, records: Sequence[CallRecord], stores: Collection[StoreName]) -> None:
         now_us = self._now_us()
-        given = [(r.call_id, r.source, r.external_id, now_us, self._raw(r)) for r in records]
+        # one that the journal had forgotten begins with its first version again
+        told = {record.call_id for record in records}
+        self._fresh = {key: kept for key, kept in self._fresh.items() if key[0] not in told}
+        given = [(r.call_id, r.source, r.external_id, now_us, self._encoded(r)[0]) for r in records]
         await self._write(lambda connection: again.redeliver(connection, given, stores))
 
     async def put_rebuild(self, store: StoreName, step: RebuildStep | None) -> None:
@@ -315,6 +327,12 @@ class SqliteJournal:
         while len(self._kept) > _KNOWN_IDS or next(iter(self._kept.values())) < oldest_us:
             del self._kept[next(iter(self._kept))]
 
+    def _keep_fresh(self, record: CallRecord, version: int) -> None:
+        """Remember a record for the other stores: each would read and decode it anew."""
+        self._fresh[record.call_id, version] = record
+        while len(self._fresh) > _FRESH:
+            del self._fresh[next(iter(self._fresh))]
+
     def _prune(self) -> None:
         before_us = self._now_us() - _INBOX // timedelta(microseconds=1)
         self._write(_statement(rows.PRUNE_INBOX, (before_us, _PRUNE_ROWS)))
@@ -322,9 +340,9 @@ class SqliteJournal:
     def _now_us(self) -> int:
         return rows.to_us(self._clock.now())
 
-    def _raw(self, record: CallRecord) -> bytes:
+    def _encoded(self, record: CallRecord) -> tuple[bytes, CallRecord]:
         try:
-            return encode_record(record)
+            return encode_and_read(record)
         except ValueError as exc:
             raise self._unwritable(f"the record of {record.call_id}", exc) from exc
 

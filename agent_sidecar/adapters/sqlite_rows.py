@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from agent_sidecar.adapters.sqlite_codec import decode_event, decode_record
 from agent_sidecar.domain.events import CallEvent
+from agent_sidecar.domain.record import CallRecord
 from agent_sidecar.domain.types import DELIVERY_STATES, STORES, CallId, DeliveryState, StoreName
 from agent_sidecar.ports import (
     LONGEST_PAUSE,
@@ -55,13 +56,13 @@ PUT_DELIVERY = (
     " dropped_at = NULL, dropped_by = NULL, dropped_why = NULL"
 )
 DUE = (
-    "SELECT d.call_id, d.version, d.attempts, r.committed_at, r.record FROM delivery d"
+    "SELECT d.call_id, d.version, d.attempts, r.committed_at FROM delivery d"
     " JOIN record r ON r.call_id = d.call_id"
     " WHERE d.store = ? AND d.state = 'pending' AND d.next_try_at <= ?"
     " ORDER BY d.next_try_at, r.seq LIMIT ?"
 )
 DUE_BY_ANOTHER_CLOCK = (
-    "SELECT d.call_id, d.version, d.attempts, r.committed_at, r.record FROM delivery d"
+    "SELECT d.call_id, d.version, d.attempts, r.committed_at FROM delivery d"
     " JOIN record r ON r.call_id = d.call_id"
     " WHERE d.store = ? AND d.state = 'pending' AND d.next_try_at > ?"
     " ORDER BY d.next_try_at, r.seq LIMIT ?"
@@ -80,6 +81,7 @@ PARK = (
     "UPDATE delivery SET state = 'parked', attempts = attempts + 1, next_try_at = NULL,"
     " last_error = ? WHERE call_id = ? AND store = ? AND version = ? AND state = 'pending'"
 )
+RAW_RECORD = "SELECT record FROM record WHERE call_id = ?"
 RECORD = "SELECT seq, record, version, committed_at FROM record WHERE call_id = ?"
 RECORDS_AFTER = (
     "SELECT seq, record, version, committed_at FROM record WHERE seq > ? ORDER BY seq LIMIT ?"
@@ -107,6 +109,8 @@ WAITING_SINCE = (
 BACKLOG = "SELECT store, state, count(*) FROM delivery GROUP BY store, state"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# records by call and version, as they would be read
+Fresh: TypeAlias = Mapping[tuple[CallId, int], CallRecord]
 # seq, record, version, committed_at
 CommittedRow: TypeAlias = tuple[int, bytes, int, int]
 # store, state, attempts, next_try_at, delivered_at, last_error, dropped_by, dropped_at, dropped_why
@@ -192,31 +196,44 @@ def open_calls(connection: sqlite3.Connection) -> tuple[list[OpenCall], list[tup
     return [OpenCall(call_id=c, events=tuple(e)) for c, e in calls.items()], unreadable
 
 
-def due(connection: sqlite3.Connection, store: StoreName, now_us: int, limit: int) -> Due:
+def due(
+    connection: sqlite3.Connection, store: StoreName, now_us: int, limit: int, fresh: Fresh
+) -> Due:
+    """Return what is due; a record that is among `fresh` is neither read nor decoded again."""
     deliveries: list[Delivery] = []
     unreadable: list[tuple[CallId, int, str]] = []
-    found = connection.execute(DUE, (store, now_us, limit)).fetchall()
-    if len(found) < limit:
-        # two questions, since one with OR would sort a whole backlog for each batch
-        latest_us = now_us + LONGEST_PAUSE // timedelta(microseconds=1)
-        ahead = (store, latest_us, limit - len(found))
-        found += connection.execute(DUE_BY_ANOTHER_CLOCK, ahead).fetchall()
-    for call_id, version, attempts, committed_us, raw in found:
-        try:
-            record = decode_record(raw)
-        except ValueError as exc:
-            unreadable.append((call_id, version, str(exc)))
-        else:
-            deliveries.append(
-                Delivery(
-                    store=store,
-                    record=record,
-                    version=version,
-                    committed_at=from_us(committed_us),
-                    attempts=attempts,
+    # One snapshot: a record and its delivery must be of the same version.
+    connection.execute("BEGIN")
+    try:
+        found = connection.execute(DUE, (store, now_us, limit)).fetchall()
+        if len(found) < limit:
+            # two questions, since one with OR would sort a whole backlog for each batch
+            latest_us = now_us + LONGEST_PAUSE // timedelta(microseconds=1)
+            ahead = (store, latest_us, limit - len(found))
+            found += connection.execute(DUE_BY_ANOTHER_CLOCK, ahead).fetchall()
+        for call_id, version, attempts, committed_us in found:
+            try:
+                record = fresh.get((call_id, version)) or _record_of(connection, call_id)
+            except ValueError as exc:
+                unreadable.append((call_id, version, str(exc)))
+            else:
+                deliveries.append(
+                    Delivery(
+                        store=store,
+                        record=record,
+                        version=version,
+                        committed_at=from_us(committed_us),
+                        attempts=attempts,
+                    )
                 )
-            )
+    finally:
+        connection.execute("COMMIT")
     return Due(deliveries=tuple(deliveries), unreadable=tuple(unreadable))
+
+
+def _record_of(connection: sqlite3.Connection, call_id: CallId) -> CallRecord:
+    (raw,) = connection.execute(RAW_RECORD, (call_id,)).fetchone()
+    return decode_record(raw)
 
 
 def next_due_at(connection: sqlite3.Connection, store: StoreName) -> datetime | None:

@@ -16,6 +16,11 @@ from agent_sidecar.domain.traits import TraitsHeard
 from agent_sidecar.domain.types import HintId, Lead, Leg, LegId, Party, TransferId
 from agent_sidecar.domain.voices import Voices
 
+# in Telnyx's words: such a leg rang, or not even that
+_NEVER_TAKEN = frozenset(
+    {"call_rejected", "no_answer", "not_found", "originator_cancel", "timeout", "user_busy"}
+)
+
 
 @dataclass(slots=True)
 class HintShown:
@@ -67,6 +72,16 @@ class CallLog:
     def seconds(self, at: datetime) -> float:
         """Return a time of the conversation as seconds since its start."""
         return max(0.0, (at - self.opened.at).total_seconds())
+
+    @property
+    def taken_at(self) -> datetime | None:
+        """When the prospect took the call; None: he never did.
+
+        Whoever dials and attaches at once does so while it rings: until its end such a call may
+        pass for answered.
+        """
+        never = self.hangup_cause in _NEVER_TAKEN and not self.segments
+        return None if never else self.answered_at
 
     @property
     def prospect_leg(self) -> Leg | None:

@@ -78,7 +78,7 @@ def outcome_of(
 def _final_status(log: CallLog, ends: set[str], playbook: Playbook) -> FinalStatus:
     if log.bridged:
         return "hot_transfer"
-    if log.machine or (log.answered_at is None and not log.segments):
+    if log.machine or (log.taken_at is None and not log.segments):
         return "no_answer"
     if "video" in ends:
         return "video_sent"

@@ -65,7 +65,7 @@ def make_record(log: CallLog, playbook: Playbook, configuration: Configuration) 
         agent=log.opened.agent,
         legs=tuple(log.legs.values()),
         started_at=log.opened.at,
-        answered_at=log.answered_at,
+        answered_at=log.taken_at,
         ended_at=max(ended_at, log.opened.at),
         interrupted=log.interrupted,
         hangup_cause=log.hangup_cause,

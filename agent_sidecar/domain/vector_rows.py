@@ -19,7 +19,7 @@ import numpy as np
 
 from agent_sidecar.domain.playbook import Playbook
 from agent_sidecar.domain.record import CallRecord, Credit, FinalStatus, TranscriptSegment
-from agent_sidecar.domain.types import Vector
+from agent_sidecar.domain.types import CallId, Vector
 
 CallFamily = Literal["conversation_embeddings", "conversation_patterns", "objection_responses"]
 PlaybookFamily = Literal["strategy_embeddings", "objection_embeddings"]
@@ -56,6 +56,11 @@ class PlaybookText:
 def collection(family: CallFamily, outcome: FinalStatus) -> str:
     """Name the collection of this family for calls that ended so."""
     return f"{family}.{outcome}"
+
+
+def pattern_id(call_id: CallId) -> str:
+    """Name the row of a whole call: there is one for each in which the prospect said something."""
+    return f"pattern_{call_id}"
 
 
 def call_rows(record: CallRecord) -> Mapping[CallFamily, tuple[VectorRow, ...]]:
@@ -119,7 +124,7 @@ def _whole_call(record: CallRecord) -> Iterable[VectorRow]:
     if length == 0.0:  # nothing was said, or its parts cancel out: it points nowhere
         return
     yield VectorRow(
-        id=f"pattern_{record.call_id}",
+        id=pattern_id(record.call_id),
         vector=np.asarray(mean / length, dtype=np.float32),
         document=record.full_text[:DOCUMENT_CHARACTERS],
         metadata=_known(

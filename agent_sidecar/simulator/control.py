@@ -301,7 +301,11 @@ def _authorize(request: web.Request) -> None:
 
 async def _body(request: web.Request) -> dict[str, Any]:
     _authorize(request)
-    raw = await request.read()
+    try:
+        raw = await request.read()
+    except ConnectionError:
+        # whoever commands was killed in the middle of it
+        raise web.HTTPRequestTimeout from None
     try:
         return msgspec.json.decode(raw or b"{}", type=dict[str, Any])
     except msgspec.DecodeError as exc:

@@ -340,6 +340,70 @@ async def test_a_refusal_says_no_words_of_the_call(crm: PostgresCrm):
 # --- where the lead stands ------------------------------------------------------------------------
 
 
+# --- many at once ---------------------------------------------------------------------------------
+
+
+async def test_a_batch_is_as_one_call_after_the_other(crm: PostgresCrm, tables: Tables):
+    known = Lead(phone="+12125550177", external_id="crm-1")
+    batch = [
+        ended("unknown", hour=0, lead=known),
+        # the same call again, and corrected
+        ended("abandoned", hour=0, lead=known),
+        # his again by one of his names, and twice more by one each
+        ended("follow_up", hour=1, lead=Lead(phone="+12125550177", email="a@example.com")),
+        ended("video_sent", hour=2, lead=Lead(external_id="crm-1", first_name="Ada")),
+        ended("unknown", hour=3, lead=Lead(email="a@example.com", last_name="Byron")),
+        ended("abandoned", hour=4, lead=Lead()),
+        rich_record(),
+        ended("hot_transfer", hour=5, lead=Lead(phone="+12125550199")),
+    ]
+    await crm.apply_all(batch)
+    assert await crm.differences([*batch[1:]]) == {}
+    assert await crm.counts() == {"leads": 4, "calls": 7, "transfers": 1}
+    lead = await tables.row("SELECT * FROM leads WHERE external_id = 'crm-1'")
+    assert (lead["first_name"], lead["last_name"], lead["email"]) == (
+        "Ada",
+        "Byron",
+        "a@example.com",
+    )
+    calls = "SELECT count(*) AS n FROM calls WHERE lead_id = $1"
+    assert (await tables.row(calls, lead["id"]))["n"] == 4
+    assert (lead["status"], lead["relationship_strength"]) == ("contacted", "developing")
+    where = """
+    SELECT string_agg(concat_ws('|', id, status, calls_status, last_contacted, email, city,
+        relationship_strength, qualification_score, extra), '; ' ORDER BY id) AS leads FROM leads
+    """
+    before = await tables.row(where)
+    await crm.apply_all(batch)
+    assert await crm.counts() == {"leads": 4, "calls": 7, "transfers": 1}
+    assert await tables.row(where) == before
+
+
+async def test_two_names_of_one_stored_lead_in_a_batch_are_him(crm: PostgresCrm, tables: Tables):
+    both = Lead(phone="+12125550142", external_id="crm-1")
+    await crm.apply(ended("unknown", hour=0, lead=both))
+    by_phone = ended("unknown", hour=1, lead=Lead(phone="+12125550142", city="Troy"))
+    by_id = ended("unknown", hour=2, lead=Lead(external_id="crm-1", state="NY"))
+    await crm.apply_all([by_phone, by_id])
+    lead = await tables.lead()
+    assert (lead["city"], lead["state"]) == ("Troy", "NY")
+    assert await crm.differences([by_phone, by_id]) == {}
+
+
+async def test_batches_of_the_same_new_leads_at_once_make_each_once(crm: PostgresCrm):
+    leads = [Lead(phone=f"+1212555{n:04}") for n in range(100, 120)]
+    batches = [
+        [
+            ended("unknown", hour=20 * number + n, lead=lead)
+            for n, lead in enumerate(leads[:: 1 if number % 2 else -1])
+        ]
+        for number in range(4)
+    ]
+    await asyncio.gather(*(crm.apply_all(batch) for batch in batches))
+    assert await crm.counts() == {"leads": 20, "calls": 80, "transfers": 0}
+    assert await crm.differences([call for batch in batches for call in batch]) == {}
+
+
 async def test_late_delivery_does_not_move_a_lead_back(crm: PostgresCrm, tables: Tables):
     await crm.apply(ended("video_sent", hour=2))
     await crm.apply(ended("follow_up", hour=1))

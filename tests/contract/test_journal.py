@@ -790,18 +790,41 @@ class TestFile:
         with pytest.raises(JournalFailed, match="check that the folder exists"):
             await SqliteJournal.open(tmp_path / "none" / "journal.sqlite")
 
-    async def test_a_record_that_cannot_be_read_is_parked_and_stops_nobody(self, sqlite, clock):
+    async def test_a_record_that_cannot_be_read_is_parked_and_stops_nobody(
+        self, sqlite, clock, tmp_path
+    ):
         await sqlite.commit(stranger_record("call-1"))
         clock.advance(1)
         await sqlite.commit(stranger_record("call-2"))
         await sqlite._write(
             lambda c: c.execute("UPDATE record SET record = '{}' WHERE call_id = 'call-1'")
         )
-        (delivery,) = await sqlite.claim("neo4j", limit=5)
-        assert delivery.record.call_id == "call-2"
-        assert (await sqlite.backlog())["neo4j"]["parked"] == 1
-        with pytest.raises(JournalFailed, match="row 1 of table record"):
-            await sqlite.record(CallId("call-1"))
+        # it is still known here, and the stores had better get it
+        assert [d.record for d in await sqlite.claim("neo4j", limit=5)] == [
+            stranger_record("call-1"),
+            stranger_record("call-2"),
+        ]
+        await sqlite.aclose()
+        later = await SqliteJournal.open(tmp_path / "journal.sqlite", clock=clock)
+        try:
+            (delivery,) = await later.claim("neo4j", limit=5)
+            assert delivery.record.call_id == "call-2"
+            assert (await later.backlog())["neo4j"]["parked"] == 1
+            with pytest.raises(JournalFailed, match="row 1 of table record"):
+                await later.record(CallId("call-1"))
+        finally:
+            await later.aclose()
+
+    async def test_records_are_kept_decoded_for_a_while_only(self, sqlite):
+        many = [stranger_record(f"call-{n}") for n in range(120)]
+        for record in many:
+            await sqlite.commit(record)
+        assert len(sqlite._fresh) == 100
+        assert [d.record for d in await sqlite.claim("neo4j", limit=200)] == many
+        corrected = replace(many[0], hangup_cause="call_rejected")
+        await sqlite.commit(corrected)
+        claimed = {d.record.call_id: d for d in await sqlite.claim("chroma", limit=200)}
+        assert (claimed[many[0].call_id].record, claimed[many[0].call_id].version) == (corrected, 2)
 
     async def test_an_event_of_an_unknown_kind_is_left_out(self, sqlite):
         await sqlite.append(CALL, opening())

@@ -294,6 +294,33 @@ async def test_what_cannot_be_compared_is_said(index: ChromaIndex, server: Chrom
         assert (await candidates.retrieve(question())).candidates == ()
 
 
+async def test_a_call_in_which_only_the_agent_spoke_moves_with_its_outcome(
+    index: ChromaIndex, server: ChromaServer
+):
+    alone = [segment for segment in rich_record().segments if segment.speaker == "agent"]
+    record = rich_record(segments=tuple(alone), credits=())
+    await index.apply(record)
+    await index.apply(replace(record, outcome=LOST))
+    assert await ids(server, "conversation_embeddings.hot_transfer") == set()
+    assert await index.differences([replace(record, outcome=LOST)]) == {}
+
+
+async def test_a_write_that_was_cut_off_and_then_corrected_leaves_nothing_behind(
+    index: ChromaIndex, server: ChromaServer
+):
+    # the whole call is written first: whatever else there is, it is found by that
+    record = rich_record()
+    await index.apply(record)
+    await server.ask("objection_responses.hot_transfer", lambda c: c.delete(ids=["x"]))
+    await server.ask(
+        "conversation_embeddings.hot_transfer", lambda c: c.delete(ids=["call-rich_segment_1"])
+    )
+    new = rich_record("call-new")
+    await index.apply_all([replace(record, outcome=LOST), new])
+    assert await ids(server, "objection_responses.hot_transfer") == {"call-new_response_1"}
+    assert await index.differences([replace(record, outcome=LOST), new]) == {}
+
+
 async def test_collections_made_anew_are_found_again(
     index: ChromaIndex, server: ChromaServer, stack: StackUrls
 ):

@@ -81,3 +81,19 @@ def test_the_newest_leg_of_a_party_that_is_up_is_his():
     log.voices.leave(at(3), LegId("agent:2"))
     leg = log.legs[LegId("agent:1")]
     assert log.leg_of("agent") == leg
+
+
+def test_who_is_said_to_have_answered_and_rang_out_has_not():
+    log = a_log()
+    assert log.taken_at is None
+    log.answered_at = at(0)
+    assert log.taken_at == at(0)
+    log.hangup_cause = "normal_clearing"
+    assert log.taken_at == at(0)
+    log.hangup_cause = "timeout"
+    assert log.taken_at is None
+    # words are proof
+    log.segments = [
+        TranscriptSegment(index=0, speaker="prospect", text="hm", at=at(1), start_s=0, end_s=1)
+    ]
+    assert log.taken_at == at(0)

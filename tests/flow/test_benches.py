@@ -34,12 +34,16 @@ from bench import (
     _recount,
     _report,
     _service,
+    day,
     frame_path,
     hint_latency,
     journal,
     learning_curve,
     lookups,
+    wrapup,
 )
+from bench._day_calls import plan_day
+from bench._day_faults import Moment
 from bench._streams import SPOKEN, PacedStream, Pacer, Report, new_leg, sample_audio, spoken
 from bench._talk import LINES, Account, Final, script
 
@@ -129,14 +133,14 @@ class TestReport:
 
 
 class TestArguments:
-    @pytest.mark.parametrize("bench", [hint_latency, frame_path, journal, lookups])
+    @pytest.mark.parametrize("bench", [hint_latency, frame_path, journal, lookups, wrapup, day])
     def test_every_bench_is_quick_and_speaks_json_on_request(self, bench: object) -> None:
         given = bench.arguments(["--quick", "--json"])  # type: ignore[attr-defined]
         assert given.quick
         assert given.json
         assert not given.save
 
-    @pytest.mark.parametrize("bench", [hint_latency, frame_path])
+    @pytest.mark.parametrize("bench", [hint_latency, frame_path, day])
     def test_no_calls_are_refused(self, bench: object, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             bench.arguments(["--calls", "0"])  # type: ignore[attr-defined]
@@ -325,6 +329,42 @@ class TestFramePath:
         assert _peer.interpreter(None, make=False) == python
         monkeypatch.setattr(_peer, "find_spec", lambda name: object())
         assert _peer.interpreter(None, make=False) == Path(sys.executable)
+
+
+class TestDay:
+    def test_a_seed_gives_the_same_day_and_all_kinds_of_calls(self) -> None:
+        plans = plan_day(1000, 900.0, seed=1)
+        assert plans == plan_day(1000, 900.0, seed=1)
+        assert plans != plan_day(1000, 900.0, seed=2)
+        assert all(20 <= plan.lasts_s <= 60 for plan in plans)
+        begins = [plan.begins_s for plan in plans]
+        assert begins == sorted(begins)
+        assert 0 <= begins[0] <= begins[-1] <= 860
+        ends = {plan.ends for plan in plans}
+        assert len(ends) == 6
+        assert {plan.behaviour for plan in plans} >= {"accepts", "declines", "voicemail"}
+
+    def test_memory_grows_by_what_a_line_through_its_last_part_rises(self) -> None:
+        warming = [(float(n), 100.0 + 10 * n) for n in range(30)]
+        flat = [(float(n), 400.0 + n % 2) for n in range(30, 90)]
+        assert day.growth_mb([*warming, *flat]) == pytest.approx(0, abs=0.2)
+        leaking = [(float(n), 400.0 + 0.5 * n) for n in range(90)]
+        assert day.growth_mb(leaking) == pytest.approx(29.5, abs=0.1)
+        assert day.growth_mb(flat[:3]) is None
+
+    def test_a_killed_service_owes_no_hint_and_a_hanging_store_does(self) -> None:
+        began, shift = time.monotonic(), time.time() - time.monotonic()
+        finals = [
+            final(sent_at=began + 10, hint_s=0.1),
+            final(sent_at=began + 20, hint_s=9.0),
+            final(sent_at=began + 30, hint_s=0.6),
+        ]
+        happened = [
+            Moment(what="service killed", begin=began + shift + 19, end=began + shift + 22),
+            Moment(what="chroma hung", begin=began + shift + 29, end=began + shift + 32),
+        ]
+        said = day._hints(finals, happened)
+        assert (said["hints"], said["late"], said["p99_ms"]) == (2, 1, 600.0)
 
 
 class TestStreams:

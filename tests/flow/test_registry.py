@@ -236,6 +236,17 @@ async def test_a_machine_that_takes_the_call_is_noted():
         assert (await shell.record(call.call_id)).outcome.final_status == "no_answer"
 
 
+async def test_a_call_that_was_attached_before_it_rang_and_rang_out_was_not_answered():
+    async with running() as shell:
+        call = await shell.attach()
+        # the network is slower than whoever dialled
+        await shell.tell("initiated")
+        await shell.tell("hangup", cause="timeout")
+        await call.recorded.wait()
+        record = await shell.record(call.call_id)
+        assert (record.outcome.final_status, record.answered_at) == ("no_answer", None)
+
+
 # --- outcomes -------------------------------------------------------------------------------------
 
 

@@ -8,8 +8,9 @@ from agent_sidecar.adapters.pg.pool import Connection
 from agent_sidecar.domain.lead_progress import LeadProgress, PastCall, lead_progress
 from agent_sidecar.domain.transfer_result import TransferResult
 
-_LOCK_LEAD = """
-SELECT status, set_status, set_status_at, calls_status FROM leads WHERE id = $1 FOR UPDATE
+_LOCK_LEADS = """
+SELECT id, status, set_status, set_status_at, calls_status FROM leads
+WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE
 """
 _CALLS_OF_LEADS = """
 SELECT id, lead_id, call_id, end_time, final_status, booked, transfer_successful, engagement_score,
@@ -33,19 +34,20 @@ WHERE id = $1
 """
 
 
-async def move_lead(connection: Connection, lead_id: UUID, news_at: datetime | None) -> None:
-    """Fold the lead's calls; `news_at` is from when a call, or a word on it, says something new."""
-    lead = await connection.fetchrow(_LOCK_LEAD, lead_id)
-    if lead is None:
-        return
-    set_status, set_at = lead["set_status"] or "new", lead["set_status_at"]
-    if lead["status"] != (lead["calls_status"] or set_status):
-        # Somebody's own SQL changed it, at a time that nobody wrote down: before the call that
-        # comes only now, and after every other.
-        set_status, set_at = lead["status"], news_at or datetime.now(UTC)
-    calls = (await past_calls(connection, [lead_id])).get(lead_id, ())
-    progress = lead_progress(calls, set_status=set_status, set_at=set_at)
-    await connection.execute(_MOVE_LEAD, lead_id, *_progress_values(progress, set_status, set_at))
+async def move_leads(connection: Connection, news_at: Mapping[UUID, datetime | None]) -> None:
+    """Fold each lead's calls; `news_at`: since when a call, or a word on it, says something new."""
+    leads = await connection.fetch(_LOCK_LEADS, list(news_at))
+    past = await past_calls(connection, list(news_at))
+    moved = []
+    for lead in leads:
+        set_status, set_at = lead["set_status"] or "new", lead["set_status_at"]
+        if lead["status"] != (lead["calls_status"] or set_status):
+            # Somebody's own SQL changed it, at a time that nobody wrote down: before the call that
+            # comes only now, and after every other.
+            set_status, set_at = lead["status"], news_at[lead["id"]] or datetime.now(UTC)
+        progress = lead_progress(past.get(lead["id"], ()), set_status=set_status, set_at=set_at)
+        moved.append((lead["id"], *_progress_values(progress, set_status, set_at)))
+    await connection.executemany(_MOVE_LEAD, moved)
 
 
 async def past_calls(

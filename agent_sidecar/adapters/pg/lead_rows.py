@@ -5,7 +5,7 @@ that whoever decides something about a lead decides alone.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
@@ -28,6 +28,13 @@ WHERE id = $1 OR external_id = $2 OR phone = $3 OR email = $4
 ORDER BY CASE WHEN id = $1 THEN 1 WHEN external_id = $2 THEN 2 WHEN phone = $3 THEN 3
     WHEN email = $4 THEN 4 ELSE 5 END
 LIMIT 1 FOR UPDATE
+"""
+# everybody whom any of these may be; which lead is whose is told here, as the order above tells it
+_FIND_ALL = """
+SELECT * FROM leads
+WHERE id = ANY($1::uuid[]) OR external_id = ANY($2::text[]) OR phone = ANY($3::text[])
+    OR email = ANY($4::text[])
+ORDER BY id FOR UPDATE
 """
 _TAKEN = """
 SELECT id, external_id, phone, email FROM leads
@@ -82,22 +89,112 @@ async def find_or_create(
     `spare_id` becomes the id of a lead that nothing names, and finds it again. A fact that cannot
     be used (a wrong number, a key of another lead) is kept in `extra`.
     """
-    given, is_ours = _normalised(lead, region)
-    given_id = UUID(given.lead_id) if is_ours else None
-    if given.status not in LEAD_STATUSES:
-        given = replace(given, status="new", extra={**given.extra, "status": given.status})
-    is_nameless = not any(getattr(given, key) for key in _KEYS)
+    return await _find_or_create(connection, Named.read(lead, spare_id=spare_id, region=region))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """What a record says of its lead, ready to be looked up."""
+
+    lead: Lead
+    # where it is one of ours
+    given_id: UUID | None
+    spare_id: UUID | None
+
+    @classmethod
+    def read(cls, lead: Lead, *, spare_id: UUID | None, region: str) -> "Named":
+        """Normalise what is said; `spare_id` as in `find_or_create`."""
+        given, is_ours = _normalised(lead, region)
+        if given.status not in LEAD_STATUSES:
+            given = replace(given, status="new", extra={**given.extra, "status": given.status})
+        return cls(lead=given, given_id=UUID(given.lead_id) if is_ours else None, spare_id=spare_id)
+
+    @property
+    def names(self) -> frozenset[tuple[str, object]]:
+        """Everything that may lead to his row: two who share one of these may be one person."""
+        keys = {(key, getattr(self.lead, key)) for key in _KEYS}
+        ids = {("id", self.given_id), ("id", self.spare_id)}
+        return frozenset(name for name in keys | ids if name[1] is not None)
+
+    @property
+    def is_nameless(self) -> bool:
+        """Nothing but an id names him."""
+        return not any(getattr(self.lead, key) for key in _KEYS)
+
+    def new_id(self) -> UUID:
+        """Return the id of his row, if there is none yet."""
+        return self.given_id or (self.spare_id if self.is_nameless else None) or uuid4()
+
+
+async def find_or_create_all(
+    connection: Connection, wanted: Sequence[Named], *, races: int = _RACES
+) -> Sequence[UUID]:
+    """Return the leads' ids, locked; as `find_or_create` for each, in a few statements.
+
+    No two of them may share a name. Loses so many `races` against other writers.
+    """
+    if races == 0:
+        raise StoreUnavailable("leads were written by others at the same time; try again")
+    rows = await connection.fetch(
+        _FIND_ALL,
+        [i for named in wanted for i in (named.given_id, named.spare_id) if i is not None],
+        *([v for n in wanted if (v := getattr(n.lead, key)) is not None] for key in _KEYS),
+    )
+    found = [_row_of(named, rows) for named in wanted]
+    new = [named for named, row in zip(wanted, found, strict=True) if row is None]
+    made = iter(await _insert_all(connection, new, races) if new else ())
+    ids: list[UUID] = []
+    for named, row in zip(wanted, found, strict=True):
+        if row is None:
+            ids.append(next(made))
+        elif row["id"] in ids:
+            # two names of one person: what the first said of him is stored by now
+            ids.append(UUID((await _find_or_create(connection, named)).lead_id))
+        else:
+            ids.append(UUID((await _complete(connection, row, named.lead)).lead_id))
+    return ids
+
+
+async def _find_or_create(connection: Connection, named: Named) -> Lead:
+    given = named.lead
     for _ in range(_RACES):
         row = await connection.fetchrow(
-            _FIND, given_id, given.external_id, given.phone, given.email, spare_id
+            _FIND, named.given_id, given.external_id, given.phone, given.email, named.spare_id
         )
         if row is not None:
             return await _complete(connection, row, given)
-        new_id = given_id or (spare_id if is_nameless else None) or uuid4()
-        row = await connection.fetchrow(_INSERT, *_values(new_id, given), False)
+        row = await connection.fetchrow(_INSERT, *_values(named.new_id(), given), False)
         if row is not None:
             return lead_of(row)
     raise StoreUnavailable("a lead was written by others at the same time; try again")
+
+
+async def _insert_all(connection: Connection, new: Sequence[Named], races: int) -> Sequence[UUID]:
+    ids = [named.new_id() for named in new]
+    # in an order that is everybody's: two who wait for each other's leads would wait for ever
+    ordered = sorted(zip(ids, new, strict=True), key=lambda one: sorted(map(str, one[1].names)))
+    values = [(*_values(lead_id, named.lead), False) for lead_id, named in ordered]
+    if len(await connection.fetchmany(_INSERT, values)) == len(new):
+        return ids
+    # somebody else wrote one of them just now: now all are found by their names, and locked in the
+    # order of everybody who finds them
+    return await find_or_create_all(connection, new, races=races - 1)
+
+
+def _row_of(named: Named, rows: Sequence[asyncpg.Record]) -> asyncpg.Record | None:
+    """Return the lead that these facts name, by what is most telling, as `_FIND` does."""
+    given = named.lead
+    tellings: list[tuple[str, object]] = [("id", named.given_id)]
+    tellings += [(key, getattr(given, key)) for key in _KEYS]
+    for key, value in tellings:
+        for row in rows:
+            if value is not None and row[key] == value:
+                return row
+    for row in rows:
+        row_is_nameless = not any(row[key] for key in _KEYS)
+        if row["id"] == named.spare_id and (named.is_nameless or row_is_nameless):
+            return row
+    return None
 
 
 async def put(connection: Connection, lead: Lead, *, region: str = DEFAULT_REGION) -> Lead:
@@ -186,14 +283,16 @@ def lead_of(row: asyncpg.Record) -> Lead:
 async def _complete(connection: Connection, row: asyncpg.Record, given: Lead) -> Lead:
     stored = lead_of(row)
     wanted = _merged(first=stored, second=given)
+    if wanted == stored:
+        return stored
     taken = await _taken(connection, row["id"], wanted)
     if taken:
         # the stored lead keeps what is its own: only completed keys can be another's
         spoilt = {key: getattr(wanted, key) for key in taken}
         without: dict[str, Any] = dict.fromkeys(spoilt)
         wanted = replace(wanted, extra={**spoilt, **wanted.extra}, **without)
-    if wanted == stored:
-        return stored
+        if wanted == stored:
+            return stored
     written = await connection.fetchrow(_UPDATE, *_values(row["id"], wanted), False)
     if written is None:
         raise StoreUnavailable("a lead was deleted at the same time; try again")

@@ -234,6 +234,8 @@ async def test_what_is_fed_to_a_call_that_was_none_goes_nowhere():
         with pytest.raises(CallEnded):
             await attaching
         await call.feed(shell.line("hello"))
+        # it is forgotten beside whoever asked
+        await asyncio.sleep(0.1)
         assert await shell.journal.open_calls() == []
 
 

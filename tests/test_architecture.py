@@ -41,6 +41,7 @@ SHARED_BY_ADAPTERS = {
     "sqlite_forgetting": "the journal as the book of what must leave every store",
     "sqlite_file": "the journal's file: opening, locking, versions",
     "sqlite_repair": "a damaged journal is rescued where it is opened",
+    "sqlite_salvage": "one step of the rescue",
     "sqlite_wal": "what a log of the journal holds",
     "sqlite_rows": "the journal's statements",
     "sqlite_writer": "the journal's writing thread",

@@ -140,8 +140,13 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         )
     if version:
         _check_version(version, path)
+    make_schema(connection, above=version)
+
+
+def make_schema(connection: sqlite3.Connection, *, above: int = 0) -> None:
+    """Bring a database to the newest schema, from the version that it has."""
     for number, script in sorted(_migrations().items()):
-        if number > version:
+        if number > above:
             # executescript commits what is open before it runs: the transaction is in the script
             connection.executescript(f"BEGIN IMMEDIATE;\n{script}")
             connection.execute(SET_SCHEMA_VERSION, (str(number),))

@@ -12,15 +12,15 @@ A crash anywhere in between is gone on from at the next start: only a whole copy
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
-from agent_sidecar.adapters.sqlite_file import suspicion
+from agent_sidecar.adapters.sqlite_file import SCHEMA_VERSION, make_schema, suspicion
+from agent_sidecar.adapters.sqlite_salvage import TABLES_OF_OURS, copy_readable
 from agent_sidecar.adapters.sqlite_wal import database_of, lost_commits
 from agent_sidecar.errors import JournalFailed
 
@@ -31,86 +31,9 @@ _WRONG_CONTENT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _CHECKED_WHOLE = 64 * 1024 * 1024
 QUICK_CHECK = "PRAGMA quick_check(1)"
 WHOLE_CHECK = "PRAGMA integrity_check(1)"
-COLUMNS = "SELECT name FROM pragma_table_info(?)"
-# what a read of rows costs at most before it is split
-_SPAN = 1024
-# a journal of a year has fewer rows than 2 to the power of this
-_POWERS = 32
-
-# what is copied: the newest rowid, the rows of a range of rowids, and how one of them is put into
-# the new file; with a limit nobody looks at what comes behind the last one, which may be damaged
-_BY_ROWID: Mapping[str, tuple[str, str, str]] = {
-    "inbox": (
-        "SELECT max(rowid) FROM inbox",
-        "SELECT rowid, event_id, event_type, leg_id, received_at, body FROM inbox"
-        " WHERE rowid BETWEEN ? AND ? LIMIT ?",
-        "INSERT OR IGNORE INTO inbox (rowid, event_id, event_type, leg_id, received_at, body)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-    ),
-    "event": (
-        "SELECT max(seq) FROM event",
-        "SELECT seq, call_id, event FROM event WHERE seq BETWEEN ? AND ? LIMIT ?",
-        "INSERT OR IGNORE INTO event (seq, call_id, event) VALUES (?, ?, ?)",
-    ),
-    "record": (
-        "SELECT max(seq) FROM record",
-        "SELECT seq, call_id, version, source, external_id, committed_at, record FROM record"
-        " WHERE seq BETWEEN ? AND ? LIMIT ?",
-        "INSERT OR IGNORE INTO record (seq, call_id, version, source, external_id, committed_at,"
-        " record) VALUES (?, ?, ?, ?, ?, ?, ?)",
-    ),
-}
-# but for what the new file has of its own
-_META = (
-    "SELECT key, value FROM meta ORDER BY key",
-    "SELECT key, value FROM meta ORDER BY key DESC",
-)
-_PUT_META = "INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)"
-# those without rowids are walked by their key from both ends
-_PRUNED = (
-    "SELECT call_id, version, source, external_id, committed_at FROM pruned ORDER BY call_id",
-    "SELECT call_id, version, source, external_id, committed_at FROM pruned ORDER BY call_id DESC",
-)
-_PUT_PRUNED = (
-    "INSERT OR IGNORE INTO pruned (call_id, version, source, external_id, committed_at)"
-    " VALUES (?, ?, ?, ?, ?)"
-)
-_DELIVERIES = (
-    "SELECT call_id, store, version, state, attempts, next_try_at, delivered_at, last_error,"
-    " dropped_at, dropped_by, dropped_why FROM delivery ORDER BY call_id, store",
-    "SELECT call_id, store, version, state, attempts, next_try_at, delivered_at, last_error,"
-    " dropped_at, dropped_by, dropped_why FROM delivery ORDER BY call_id DESC, store DESC",
-)
-# as the first version of the schema has them
-_OLD_DELIVERIES = (
-    "SELECT call_id, store, version, state, attempts, next_try_at, delivered_at, last_error,"
-    " NULL, NULL, NULL FROM delivery ORDER BY call_id, store",
-    "SELECT call_id, store, version, state, attempts, next_try_at, delivered_at, last_error,"
-    " NULL, NULL, NULL FROM delivery ORDER BY call_id DESC, store DESC",
-)
-_PUT_DELIVERY = (
-    "INSERT OR IGNORE INTO delivery (call_id, store, version, state, attempts, next_try_at,"
-    " delivered_at, last_error, dropped_at, dropped_by, dropped_why)"
-    " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11"
-    " FROM record WHERE call_id = ?1 AND version = ?3"
-)
-# a record whose deliveries were lost is told to every store again, which changes nothing there
-_PUT_MISSING = (
-    "INSERT OR IGNORE INTO delivery (call_id, store, version, state, next_try_at)"
-    " SELECT r.call_id, s.value, r.version, 'pending', r.committed_at"
-    " FROM record r, json_each(?) s"
-)
-_PRUNED_STAYS = "DELETE FROM pruned WHERE call_id IN (SELECT call_id FROM record)"
-
-
-@dataclass(slots=True)
-class _Loss:
-    """What could not be read."""
-
-    saved: dict[str, int] = field(default_factory=dict)
-    lost: dict[str, int] = field(default_factory=dict)
-    # calls that deliveries name and no record is of
-    calls: set[str] = field(default_factory=set)
+# as bytes: a damaged text may be no text
+SCHEMA = "SELECT CAST(name AS BLOB), CAST(sql AS BLOB) FROM sqlite_schema WHERE sql IS NOT NULL"
+TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
 
 
 def open_sound(
@@ -126,8 +49,12 @@ def open_sound(
     before = wal.read_bytes() if wal.exists() else b""
     try:
         connection = open_writer(path)
-    except JournalFailed:
-        raise
+    except JournalFailed as exc:
+        if not _has_lost_its_meta(path):
+            raise
+        return _rescue(path, open_writer, stores, str(exc))
+    except ValueError as exc:
+        return _rescue(path, open_writer, stores, f"its schema's version is no number: {exc}")
     except sqlite3.DatabaseError as exc:
         if not _is_wrong_content(exc):
             raise
@@ -149,6 +76,27 @@ def _is_wrong_content(exc: sqlite3.Error) -> bool:
     return getattr(exc, "sqlite_errorcode", 0) & 0xFF in _WRONG_CONTENT
 
 
+def _changed_schema(connection: sqlite3.Connection) -> str | None:
+    """Say which table or index is not as it was made: every name in it must be ours."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as made:
+        make_schema(made)
+        wanted = set(made.execute(SCHEMA))
+    changed = sorted(wanted - set(connection.execute(SCHEMA)))
+    return f"the schema of {changed[0][0].decode()} is not as it was made" if changed else None
+
+
+def _has_lost_its_meta(path: Path) -> bool:
+    """Say whether a file that does not say it is a journal has a journal's tables all the same."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as old:
+            names = {name for (name,) in old.execute(TABLES)}
+            if "meta" in names and old.execute(SCHEMA_VERSION).fetchone() is not None:
+                return False
+    except sqlite3.Error:
+        return False
+    return not names.isdisjoint(TABLES_OF_OURS)
+
+
 def _damage(connection: sqlite3.Connection, path: Path, *, was_crash: bool) -> str | None:
     """Say what is wrong with the file; None: nothing, as far as was looked."""
     is_suspect = suspicion(path).exists()
@@ -162,6 +110,8 @@ def _damage(connection: sqlite3.Connection, path: Path, *, was_crash: bool) -> s
         if not _is_wrong_content(exc):
             raise
         return str(exc)
+    if found == "ok" and (changed := _changed_schema(connection)) is not None:
+        return changed
     if found == "ok":
         suspicion(path).unlink(missing_ok=True)
         return None
@@ -220,7 +170,7 @@ def _rescue(
     for left in (rescuing, *_companions(rescuing)):
         left.unlink(missing_ok=True)
     with closing(open_writer(rescuing)) as new:
-        loss = _copy(path, new, stores)
+        loss = copy_readable(path, new, stores)
     rescuing.rename(path.with_name(path.name + ".rescued"))
     kept_as = _finish(path)
     log.error(
@@ -256,108 +206,3 @@ def _finish(path: Path) -> str | None:
     rescued.rename(path)
     suspicion(path).unlink(missing_ok=True)
     return aside.name
-
-
-def _copy(path: Path, new: sqlite3.Connection, stores: str) -> _Loss:
-    """Copy every row that can be read."""
-    loss = _Loss()
-    try:
-        old = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-    except sqlite3.Error:
-        return loss
-    with closing(old):
-        new.execute("BEGIN IMMEDIATE")
-        for row in _rows_by_key(old, _META, loss, "meta"):
-            new.execute(_PUT_META, row)
-        for table, (newest, select, insert) in _BY_ROWID.items():
-            loss.saved[table] = 0
-            for row in _rows_by_rowid(old, newest, select, loss, table):
-                taken = new.execute(insert, row).rowcount
-                loss.saved[table] += taken
-                loss.lost[table] += 1 - taken
-        pruned = _rows_by_key(old, _PRUNED, loss, "pruned")
-        loss.saved["pruned"] = sum(new.execute(_PUT_PRUNED, row).rowcount for row in pruned)
-        new.execute(_PRUNED_STAYS)
-        is_old = "dropped_by" not in _columns(old, "delivery")
-        deliveries = _rows_by_key(old, _OLD_DELIVERIES if is_old else _DELIVERIES, loss, "delivery")
-        loss.saved["delivery"] = 0
-        known = {row[0] for row in new.execute("SELECT call_id FROM record")}
-        for row in deliveries:
-            if row[0] in known:
-                loss.saved["delivery"] += _put(new, row)
-            else:
-                loss.calls.add(str(row[0]))
-        new.execute(_PUT_MISSING, (stores,))
-        new.execute("COMMIT")
-    return loss
-
-
-def _put(new: sqlite3.Connection, row: tuple[object, ...]) -> int:
-    try:
-        return new.execute(_PUT_DELIVERY, row).rowcount
-    except sqlite3.IntegrityError:
-        # its bytes are wrong in a way that the page does not show: it is told again
-        return 0
-
-
-def _columns(old: sqlite3.Connection, table: str) -> set[str]:
-    try:
-        return {name for (name,) in old.execute(COLUMNS, (table,))}
-    except sqlite3.Error:
-        return set()
-
-
-def _rows_by_rowid(
-    old: sqlite3.Connection, newest: str, select: str, loss: _Loss, table: str
-) -> Iterator[tuple[object, ...]]:
-    """Yield the rows; a range that cannot be read is split until what is wrong is alone."""
-    loss.lost[table] = 0
-    try:
-        last = old.execute(newest).fetchone()[0] or 0
-    except sqlite3.Error:
-        last = _last_by_trying(old, select)
-    for first in range(1, last + 1, _SPAN):
-        yield from _span(old, select, first, min(first + _SPAN - 1, last), loss, table)
-
-
-def _span(
-    old: sqlite3.Connection, select: str, first: int, last: int, loss: _Loss, table: str
-) -> Iterator[tuple[object, ...]]:
-    try:
-        rows: list[tuple[object, ...]] = old.execute(
-            select, (first, last, last - first + 1)
-        ).fetchall()
-    except sqlite3.Error:
-        if first == last:
-            loss.lost[table] += 1
-            return
-        middle = (first + last) // 2
-        yield from _span(old, select, first, middle, loss, table)
-        yield from _span(old, select, middle + 1, last, loss, table)
-    else:
-        yield from rows
-
-
-def _last_by_trying(old: sqlite3.Connection, select: str) -> int:
-    """Return a rowid behind which nothing can be read, where the end of the table cannot be."""
-    last = _SPAN
-    for power in range(_POWERS):
-        with suppress(sqlite3.Error):
-            row = old.execute(select, (1 << power, 1 << 62, 1)).fetchone()
-            last = max(last, 2 * row[0] if row else 0)
-    return last
-
-
-def _rows_by_key(
-    old: sqlite3.Connection, walks: tuple[str, str], loss: _Loss, table: str
-) -> Iterator[tuple[object, ...]]:
-    """Yield the rows of a table from its beginning, and from its end if something is in between."""
-    loss.lost[table] = 0
-    for walk in walks:
-        try:
-            yield from old.execute(walk)
-        except sqlite3.Error:
-            # how many are in between nobody can say
-            loss.lost[table] = -1
-        else:
-            return

@@ -1,4 +1,4 @@
-"""Which backups still hold a lead: they are read, never changed."""
+"""Which backups still hold a lead: they are read, never changed; and journals set aside."""
 
 import csv
 import gzip
@@ -20,6 +20,9 @@ REGISTER = "backups.json"
 _LEADS = f"{backup_folder.TABLES}/leads.csv.gz"
 _DELETE = "delete it, or keep it where nobody restores it: a restore brings him back"
 _CHECK = "look for him there, or delete it"
+# what a start has put aside because it was damaged
+_SET_ASIDE = "journal.sqlite3.damaged-*"
+_ASIDE = "a damaged journal that was set aside: delete it once nothing of it is needed"
 
 
 class _Backup(msgspec.Struct):
@@ -36,7 +39,15 @@ class _WithLead(msgspec.Struct):
 
 
 def search_backups(data_dir: Path, person: Person) -> Sequence[BackupFinding]:
-    """Look into every backup that was made of a data folder."""
+    """Look into every backup that was made of a data folder; name what cannot be looked into."""
+    aside = tuple(
+        BackupFinding(path=place.name, at="", holds_him=None, what_to_do=_ASIDE)
+        for place in sorted(data_dir.glob(_SET_ASIDE))
+    )
+    return (*aside, *_search_register(data_dir, person))
+
+
+def _search_register(data_dir: Path, person: Person) -> Sequence[BackupFinding]:
     try:
         known = msgspec.json.decode((data_dir / REGISTER).read_bytes(), type=_Register).backups
     except FileNotFoundError:

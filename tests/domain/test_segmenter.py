@@ -209,3 +209,17 @@ def test_music_on_the_track_is_counted_and_is_no_speech():
     segmenter = Segmenter()
     assert segmenter.receive(music(20.0, "band")) + segmenter.flush() == []
     assert segmenter.masked_s == pytest.approx(20.0, abs=1.0)
+
+
+def test_what_was_lost_at_the_end_of_a_batch_stays_lost_in_the_next():
+    samples = track([(0.3, 1.3)], 2.5)
+    lost = np.zeros(samples.size, np.bool_)
+    # in the middle of a step, so that half of it waits for the samples that follow
+    cut = int(0.8 * RATE_HZ) + 17
+    lost[cut - 9 : cut] = True
+    at_once, in_two = Segmenter(), Segmenter()
+    whole = at_once.receive(samples, lost) + at_once.flush()
+    parts = in_two.receive(samples[:cut], lost[:cut]) + in_two.receive(samples[cut:])
+    parts += in_two.flush()
+    assert [speech.spans for speech in parts] == [speech.spans for speech in whole]
+    assert len(whole) == 1

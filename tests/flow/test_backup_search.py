@@ -71,3 +71,11 @@ def test_without_a_register_there_are_none_and_a_damaged_one_is_said(tmp_path: P
     (tmp_path / "backups.json").write_text("{")
     [found] = search_backups(tmp_path, person(phone=PHONE))
     assert found.holds_him is None
+
+
+def test_a_damaged_journal_that_was_set_aside_is_named(tmp_path: Path):
+    (tmp_path / "journal.sqlite3.damaged-20260302T150000").write_bytes(b"?")
+    [found] = search_backups(tmp_path, person(phone=PHONE))
+    assert found.path == "journal.sqlite3.damaged-20260302T150000"
+    assert found.holds_him is None
+    assert "set aside" in found.what_to_do

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from neo4j import GraphDatabase
 from pymongo import MongoClient
 
 from tests.e2e.front_door import STORES, Api
@@ -64,11 +65,12 @@ def _verify_one_that_was_changed(sidecar: Sidecar, url: str, report: Any) -> Fin
 
 @pytest.mark.skipif("NEO4J_TEST_URL" not in os.environ, reason="NEO4J_TEST_URL names no Neo4j")
 def test_a_replay_ends_in_a_real_neo4j(sidecar: Sidecar, tmp_path: Path):
-    sidecar.settings |= {
-        "NEO4J_URL": os.environ["NEO4J_TEST_URL"],
-        "NEO4J_USER": os.environ.get("NEO4J_TEST_USER", "neo4j"),
-        "NEO4J_PASSWORD": os.environ["NEO4J_TEST_PASSWORD"],
-    }
+    url, password = os.environ["NEO4J_TEST_URL"], os.environ["NEO4J_TEST_PASSWORD"]
+    user = os.environ.get("NEO4J_TEST_USER", "neo4j")
+    # calls that other tests left there would be too many
+    with GraphDatabase.driver(url, auth=(user, password)) as driver:
+        driver.execute_query("MATCH (n) DETACH DELETE n")
+    sidecar.settings |= {"NEO4J_URL": url, "NEO4J_USER": user, "NEO4J_PASSWORD": password}
     sidecar.start()
     replayed(sidecar, tmp_path)
     doctor = sidecar.run("doctor", "--json")

@@ -45,9 +45,10 @@ _CALL = """
 INSERT INTO calls (call_id, source, external_id, start_time, answered_at, end_time, duration,
     telnyx_call_control_id, telnyx_leg_id, telnyx_session_id, recording_url, phases_completed,
     phase_reached, final_status, outcome, qualified, booked, next_followup, engagement_score,
-    transfer_attempted, transfer_successful, kevin_available, conversation_mongodb_id, lead_id)
+    transfer_attempted, transfer_successful, kevin_available, conversation_mongodb_id,
+    hints_judged, hints_came_true, lead_id)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-    $21, $22, $23, $24)
+    $21, $22, $23, $24, $25, $26)
 ON CONFLICT (call_id) DO UPDATE SET final_status = excluded.final_status
 """
 _TRANSFER = """

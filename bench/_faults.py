@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from redis.asyncio import Redis
 
 from agent_sidecar.embedded import Stack, StackUrls
+from bench._door import CHUNK, Door, first_to_end, forward
 
 StoreName = Literal["chroma", "neo4j", "redis"]
 Kind = Literal["slow", "hung", "down", "restart"]
@@ -25,7 +26,6 @@ STORES: tuple[StoreName, ...] = get_args(StoreName)
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SLOW_S = 1.0
 _SERVERS = {"chroma": "chroma", "neo4j": "graph", "redis": "valkey"}
-_CHUNK = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,70 +45,30 @@ class Fault:
         raise ValueError(f"{text!r}: STORE:KIND, of {', '.join(STORES)} and {', '.join(KINDS)}")
 
 
-class Door:
-    """Passes bytes on to a server, a unix socket's path or (host, port), or does not."""
+class FaultyDoor(Door):
+    """A door whose server answers late, or not at all."""
 
     def __init__(self, server: str | tuple[str, int]) -> None:
-        self._server = server
-        self._listener: asyncio.Server | None = None
-        self._passing: set[asyncio.Task[None]] = set()
-        self.port = 0
+        super().__init__(server)
         self.delay_s = 0.0
         # answers pass only while it is set
         self.is_awake = asyncio.Event()
         self.is_awake.set()
 
-    async def open(self) -> None:
-        """Take connections, always on the same port."""
-        self._listener = await asyncio.start_server(self._pass, "127.0.0.1", self.port)
-        self.port = self._listener.sockets[0].getsockname()[1]
-
-    async def shut(self) -> None:
-        """Refuse connections, and cut those there are."""
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
-        await self.cut()
-
-    async def cut(self) -> None:
-        """Cut every connection."""
-        for task in self._passing:
-            task.cancel()
-        await asyncio.gather(*self._passing, return_exceptions=True)
-
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._passing.add(task)
-        there: asyncio.StreamWriter | None = None
-        try:
-            back, there = await self._connect()
-            async with asyncio.TaskGroup() as ways:
-                ways.create_task(self._forward(reader, there, is_answer=False))
-                ways.create_task(self._forward(back, writer, is_answer=True))
-        except (OSError, asyncio.CancelledError, ExceptionGroup):
-            pass  # a cut line is what this is for
-        finally:
-            self._passing.discard(task)
-            for end in (writer, there):
-                if end is not None:
-                    end.transport.abort()
-
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if isinstance(self._server, str):
-            return await asyncio.open_unix_connection(self._server)
-        return await asyncio.open_connection(*self._server)
-
-    async def _forward(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_answer: bool
+    async def carry(
+        self,
+        asked: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        server: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     ) -> None:
-        while data := await source.read(_CHUNK):
-            if is_answer and self.delay_s:
+        await first_to_end(forward(asked[0], server[1]), self._answer(server[0], asked[1]))
+
+    async def _answer(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(CHUNK):
+            if self.delay_s:
                 await asyncio.sleep(self.delay_s)
             await self.is_awake.wait()
             sink.write(data)
             await sink.drain()
-        raise ConnectionResetError("this end was closed")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,7 +78,7 @@ class FaultyStack:
     fault: Fault
     stack: Stack
     urls: StackUrls
-    door: Door
+    door: FaultyDoor
     # set when a killed server answers again
     restarted: asyncio.Event
 
@@ -187,7 +147,7 @@ async def faulty_stack(folder: Path, fault: Fault) -> AsyncIterator[FaultyStack]
     stack = Stack(folder, on_event=note)
     urls = await stack.start()
     keeping = asyncio.create_task(stack.run(), name="stack")
-    door = Door(_address(urls, fault.store))
+    door = FaultyDoor(_address(urls, fault.store))
     await door.open()
     try:
         yield FaultyStack(fault=fault, stack=stack, urls=urls, door=door, restarted=restarted)

@@ -47,6 +47,7 @@ SHARED_BY_ADAPTERS = {
     "sqlite_writer": "the journal's writing thread",
     "telnyx_values": "how odd a value of a frame or webhook may be",
     "telnyx_tries": "retries of one command",
+    "on_disk": "how what was written is made to outlast a power cut",
     "model_folder": "where prepared models lie",
     "minilm_export": "one step of preparing a model",
     "torch_export": "one step of preparing a model",

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from agent_sidecar.adapters.on_disk import sync
 from agent_sidecar.domain.archived import recorded_of
 from agent_sidecar.domain.erasure import Person
 from agent_sidecar.domain.record import CallRecord
@@ -90,7 +91,7 @@ class ArchiveFiles:
             gone += len(in_it) - len(left)
             if not left:
                 place.unlink()
-                _sync(self._folder)
+                sync(self._folder)
             elif len(left) < len(in_it):
                 lines = _lines(place)
                 _replace(place, (x for x in lines if _read(place, x).call_id not in call_ids))
@@ -150,15 +151,7 @@ def _replace(place: Path, lines: Iterable[bytes], *, begin_with: Path | None = N
         raw.flush()
         os.fsync(raw.fileno())
     new.replace(place)
-    _sync(place.parent)
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    sync(place.parent)
 
 
 async def _in_thread(work: Callable[..., T], *arguments: object) -> T:

@@ -12,7 +12,6 @@ The graph and the vectors are not in it: both follow from the records.
 
 import gzip
 import hashlib
-import os
 import shutil
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from agent_sidecar.adapters.on_disk import sync
 from agent_sidecar.adapters.sqlite_codec import decode_record, encode_record
 from agent_sidecar.domain.record import CallRecord
 from agent_sidecar.errors import BackupFailed
@@ -75,12 +75,12 @@ def finish(unfinished: Path, folder: Path, manifest: Manifest) -> None:
         msgspec.json.format(msgspec.json.encode(manifest), indent=1)
     )
     for place in unfinished.rglob("*"):
-        _sync(place)
-    _sync(unfinished)
+        sync(place)
+    sync(unfinished)
     if folder.exists():
         folder.rmdir()
     unfinished.rename(folder)
-    _sync(folder.parent)
+    sync(folder.parent)
 
 
 def sums_of(folder: Path) -> Mapping[str, str]:
@@ -126,14 +126,14 @@ def begin_restore(data_dir: Path, folder: Path) -> None:
     """Say so in the data folder, durably."""
     place = data_dir / _RESTORING
     place.write_text(str(folder), "utf-8")
-    _sync(place)
-    _sync(data_dir)
+    sync(place)
+    sync(data_dir)
 
 
 def end_restore(data_dir: Path) -> None:
     """Say that the data folder is whole."""
     (data_dir / _RESTORING).unlink()
-    _sync(data_dir)
+    sync(data_dir)
 
 
 async def write_records(place: Path, batches: AsyncIterator[Sequence[CallRecord]]) -> int:
@@ -165,11 +165,3 @@ def _record(place: Path, number: int, line: bytes) -> CallRecord:
 def _sum(place: Path) -> str:
     with place.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(place: Path) -> None:
-    fd = os.open(place, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

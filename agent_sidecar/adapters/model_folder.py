@@ -1,13 +1,13 @@
 """The folders that prepared models live in: found by name, and published whole or not at all."""
 
 import contextlib
-import os
 import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from agent_sidecar.adapters.on_disk import sync
 from agent_sidecar.errors import ModelRejected
 
 # what a killed preparation may have left behind, and nobody can still be writing to
@@ -43,8 +43,8 @@ def draft(target: Path) -> Iterator[Path]:
 def publish(folder: Path, target: Path, *, good_enough: Callable[[Path], bool]) -> None:
     """Make the draft the model; keep what another process published first if it is good enough."""
     for file in folder.iterdir():
-        _sync(file)
-    _sync(folder)
+        sync(file)
+    sync(folder)
     for _ in range(PUBLISH_TRIES):
         try:
             folder.rename(target)
@@ -56,7 +56,7 @@ def publish(folder: Path, target: Path, *, good_enough: Callable[[Path], bool]) 
                 return
             discard(target)
         else:
-            _sync(target.parent)
+            sync(target.parent)
             return
     raise OSError(f"{target} could not be replaced: other processes keep writing it")
 
@@ -80,11 +80,3 @@ def _remove_abandoned(target: Path) -> None:
         with contextlib.suppress(OSError):
             if time.time() - part.stat().st_mtime > ABANDONED_S:
                 shutil.rmtree(part, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -127,15 +127,7 @@ def read_contribution(call: Row) -> Contribution:
 
 def answer_properties(answers: Answers) -> Mapping[str, object]:
     """Return what an edge `ANSWERED_BY` keeps."""
-    return {
-        "tried": answers.tried,
-        "lifted": answers.lifted,
-        "sunk": answers.sunk,
-        "won": answers.won,
-        "hinted": answers.hinted,
-        "at": answers.at_days,
-        "sums": list(answers.sums),
-    }
+    return {**answers.amounts, "at": answers.at_days, "sums": list(answers.sums)}
 
 
 def _others(contributions: Iterable[Contribution]) -> Iterator[Count]:

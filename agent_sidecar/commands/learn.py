@@ -18,19 +18,17 @@ from agent_sidecar.adapters.recorded_calls import read_recorded_calls
 from agent_sidecar.adapters.weights_file import (
     DEFAULT,
     SUFFIX,
-    FittedOn,
     WeightsCard,
     current_version,
     read_weights,
     use_version,
-    version_of,
     weights_file,
     weights_in_use,
     write_weights,
 )
 from agent_sidecar.adapters.yaml_playbook import read_playbook
-from agent_sidecar.clock import SystemClock
 from agent_sidecar.commands import learn_refit
+from agent_sidecar.commands.fitted_card import card_of
 from agent_sidecar.commands.material import embed_texts, labelled_call, open_embedder
 from agent_sidecar.commands.terminal import leave_pipe, out_json, paper, screen
 from agent_sidecar.domain.engagement import Weights
@@ -107,7 +105,7 @@ def _fit(settings: Settings, arguments: argparse.Namespace) -> int:
         with screen.status("fitting what strategies lead to"):
             outlook = fit_outlook(calls, sides, strategies, fitted.unseen)
         weights = replace(weights, strategies=recognised, outlook=outlook)
-    card = _card(fitted, weights, sides, strategies, embedder)
+    card = card_of(fitted, weights, sides, strategies, embedder)
     folder = settings.weights
     before = current_version(folder)
     file = folder / f"{card.version}{SUFFIX}"
@@ -176,37 +174,6 @@ def _sources(files: Sequence[Path]) -> Iterator[tuple[str, Path]]:
 
 def _prospect_labels(call: RecordedCall) -> list[str]:
     return [s.label for s in call.segments if s.speaker == "prospect" and s.label is not None]
-
-
-def _card(
-    fitted: ScoreFit,
-    weights: Weights,
-    sides: Sides,
-    strategies: tuple[str, ...],
-    embedder: OnnxEmbedder,
-) -> WeightsCard:
-    fitted_at = SystemClock().now().isoformat(timespec="seconds")
-    return WeightsCard(
-        version=version_of(fitted_at, weights),
-        fitted_at=fitted_at,
-        model=embedder.name,
-        dimension=embedder.dimension,
-        positive=tuple(sorted(sides.positive)),
-        negative=tuple(sorted(sides.negative)),
-        anchor_groups=fitted.model.group_names,
-        strategies=strategies,
-        has_outlook=weights.outlook is not None,
-        sources=tuple(
-            FittedOn(
-                name=source.name,
-                calls=source.calls,
-                positive=source.positive,
-                negative=source.negative,
-                auc=None if source.auc is None else round(source.auc, 4),
-            )
-            for source in fitted.sources
-        ),
-    )
 
 
 def _out_fit(done: _Done) -> None:

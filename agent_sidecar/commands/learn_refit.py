@@ -15,18 +15,15 @@ from agent_sidecar.adapters.onnx_embedder import OnnxEmbedder
 from agent_sidecar.adapters.weights_file import (
     DEFAULT,
     SUFFIX,
-    FittedOn,
-    WeightsCard,
     current_version,
     read_weights,
-    version_of,
     weights_file,
     weights_in_use,
     write_weights,
 )
 from agent_sidecar.adapters.yaml_playbook import read_playbook
-from agent_sidecar.clock import SystemClock
 from agent_sidecar.commands.borrowed import borrowed_stores, finished_records
+from agent_sidecar.commands.fitted_card import card_of
 from agent_sidecar.commands.material import embed_texts, open_embedder
 from agent_sidecar.commands.terminal import out_json, paper, screen
 from agent_sidecar.domain.engagement import Weights
@@ -99,29 +96,8 @@ def _write(
     model, dimension = embedder.name, embedder.dimension
     has_parts = new.strategies is not None or new.outlook is not None
     former = read_weights(file, model=model, dimension=dimension)[0] if has_parts else None
-    fitted_at = SystemClock().now().isoformat(timespec="seconds")
-    score = fitted.fitted
-    card = WeightsCard(
-        version=version_of(fitted_at, new),
-        fitted_at=fitted_at,
-        model=model,
-        dimension=dimension,
-        positive=tuple(BY_OUTCOME.positive),
-        negative=tuple(BY_OUTCOME.negative),
-        anchor_groups=score.model.group_names,
-        strategies=former.strategies if former else (),
-        has_outlook=new.outlook is not None,
-        sources=tuple(
-            FittedOn(
-                name=source.name,
-                calls=source.calls,
-                positive=source.positive,
-                negative=source.negative,
-                auc=None if source.auc is None else round(source.auc, 4),
-            )
-            for source in score.sources
-        ),
-    )
+    strategies = former.strategies if former else ()
+    card = card_of(fitted.fitted, new, BY_OUTCOME, strategies, embedder)
     target = folder / f"{card.version}{SUFFIX}"
     write_weights(target, card, new)
     return _Done(

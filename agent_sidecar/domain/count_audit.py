@@ -157,9 +157,7 @@ def _answer_differences(
         yield f"{what} is there {len(stored)} times"
         return
     found = stored[0] if stored else Answers()
-    yield from (
-        f"{what}: {text}" for text in property_differences(_amounts(wanted), _amounts(found))
-    )
+    yield from (f"{what}: {text}" for text in property_differences(wanted.amounts, found.amounts))
     at_days = max(wanted.at_days, found.at_days)
     for expected, kept in zip(wanted.recent(at_days), found.recent(at_days), strict=True):
         if not all(
@@ -167,16 +165,6 @@ def _answer_differences(
             for a, b in zip(expected, kept, strict=True)
         ):
             yield f"{what}: its faded sums are {kept} instead of {expected}"
-
-
-def _amounts(answers: Answers) -> Mapping[str, int]:
-    return {
-        "tried": answers.tried,
-        "lifted": answers.lifted,
-        "sunk": answers.sunk,
-        "won": answers.won,
-        "hinted": answers.hinted,
-    }
 
 
 def _node_differences(key: NodeKey, wanted: tuple[Tally, Derived], node: HeldNode) -> Iterator[str]:

@@ -139,6 +139,17 @@ class Answers:
     # tried and lifted by half-life, faded to then
     sums: tuple[float, ...] = (0.0,) * (2 * len(HALF_LIVES_DAYS))
 
+    @property
+    def amounts(self) -> Mapping[str, int]:
+        """Return the whole counts by name."""
+        return {
+            "tried": self.tried,
+            "lifted": self.lifted,
+            "sunk": self.sunk,
+            "won": self.won,
+            "hinted": self.hinted,
+        }
+
     def plus(self, amounts: Amounts, at_days: float | None, *, times: int = 1) -> "Answers":
         """Return it with a call's amounts; `times` -1 takes them out again.
 

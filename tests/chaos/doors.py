@@ -12,16 +12,14 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from agent_sidecar.embedded import StackUrls
 from agent_sidecar.embedded.folder import free_port
+from bench._door import CHUNK, Door
 
-_CHUNK = 64 * 1024
 
-
-class ChaosDoor:
-    """Listens on a loopback port of its own and passes bytes on to a server."""
+class ChaosDoor(Door):
+    """A door with faults to switch on."""
 
     def __init__(self, server: str | tuple[str, int]) -> None:
-        """`server` is a unix socket's path or (host, port)."""
-        self.port = 0
+        super().__init__(server)
         # each answer waits so long
         self.slow_s = 0.0
         # each request does, whether its sender is still there or not
@@ -29,26 +27,12 @@ class ChaosDoor:
         # answers pass only while it is set
         self.awake = asyncio.Event()
         self.awake.set()
-        self._server = server
-        self._listener: asyncio.Server | None = None
-        self._passing: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Take connections, always on the same port."""
-        if self._listener is None:
-            # below the ports that clients get: one that asks a door which is shut for a while would
-            # meet itself there
-            self.port = self.port or free_port()
-            self._listener = await asyncio.start_server(self._pass, "127.0.0.1", self.port)
-
-    async def shut(self) -> None:
-        """Refuse connections, and cut those there are."""
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
-        for task in self._passing:
-            task.cancel()
-        await asyncio.gather(*self._passing, return_exceptions=True)
+        # below the ports that clients get: one that asks a door which is shut for a while would
+        # meet itself there
+        self.port = self.port or free_port()
+        await super().open()
 
     async def heal(self) -> None:
         """Be a plain door again; what is on its way late stays late."""
@@ -56,36 +40,22 @@ class ChaosDoor:
         self.awake.set()
         await self.open()
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._passing.add(task)
-        there: asyncio.StreamWriter | None = None
+    async def carry(
+        self,
+        asked: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        server: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    ) -> None:
+        # whichever end leaves, the connection is over: but not before what is late has arrived
+        asking = asyncio.create_task(self._ask(asked[0], server[1]))
+        answering = asyncio.create_task(self._answer(server[0], asked[1]))
         try:
-            back, there = await self._connect()
-            # whichever end leaves, the connection is over: but not before what is late has arrived
-            asking = asyncio.create_task(self._ask(reader, there))
-            answering = asyncio.create_task(self._answer(back, writer))
-            try:
-                await asyncio.wait({asking, answering}, return_when=asyncio.FIRST_COMPLETED)
-                if asking.done():
-                    await _briefly(answering)
-            finally:
-                for way in (asking, answering):
-                    way.cancel()
-                await asyncio.gather(asking, answering, return_exceptions=True)
-        except (OSError, asyncio.CancelledError):
-            pass  # a cut line is what this is for
+            await asyncio.wait({asking, answering}, return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                await _briefly(answering)
         finally:
-            self._passing.discard(task)
-            for end in (writer, there):
-                if end is not None:
-                    end.transport.abort()
-
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if isinstance(self._server, str):
-            return await asyncio.open_unix_connection(self._server)
-        return await asyncio.open_connection(*self._server)
+            for way in (asking, answering):
+                way.cancel()
+            await asyncio.gather(asking, answering, return_exceptions=True)
 
     async def _ask(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         """Pass on what is asked, each piece late by what was said when it came."""
@@ -94,7 +64,7 @@ class ChaosDoor:
 
         async def listen() -> None:
             with suppress(OSError):
-                while data := await source.read(_CHUNK):
+                while data := await source.read(CHUNK):
                     queue.put_nowait((loop.time() + self.late_s, data))
             queue.put_nowait((loop.time(), b""))
 
@@ -111,7 +81,7 @@ class ChaosDoor:
             listening.cancel()
 
     async def _answer(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        while data := await source.read(_CHUNK):
+        while data := await source.read(CHUNK):
             if self.slow_s:
                 await asyncio.sleep(self.slow_s)
             await self.awake.wait()

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from bench._faults import Door
+from bench._faults import FaultyDoor
 
 pytestmark = pytest.mark.real_time  # sockets of this machine
 
@@ -28,9 +28,9 @@ async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def a_door() -> AsyncIterator[Door]:
+async def a_door() -> AsyncIterator[FaultyDoor]:
     server = await asyncio.start_server(_echo, "127.0.0.1", 0)
-    door = Door(server.sockets[0].getsockname()[:2])
+    door = FaultyDoor(server.sockets[0].getsockname()[:2])
     await door.open()
     try:
         yield door
@@ -41,7 +41,7 @@ async def a_door() -> AsyncIterator[Door]:
         await asyncio.sleep(0.05)
 
 
-async def connected(door: Door) -> Ends:
+async def connected(door: FaultyDoor) -> Ends:
     return await asyncio.open_connection("127.0.0.1", door.port)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent_sidecar.simulator.signing import WebhookSigner
-from tests.e2e.front_door import Api
+from tests.e2e.front_door import Api, eventually
 from tests.e2e.phone import Phone
 from tests.e2e.recordings import write_won_calls
 from tests.e2e.sidecar import Sidecar
@@ -44,6 +44,10 @@ async def test_a_backup_that_was_taken_in_the_middle_of_calls_is_a_clean_service
         tempfile.TemporaryDirectory(prefix="sidecar-") as path,
         Sidecar(Path(path) / "data", models, RESUME_S="0.1") as other,
     ):
+        await _killed_in_the_middle(other, backup)
+        refused = other.run("verify")
+        assert refused.code == 2
+        assert f"restore {backup}" in refused.err
         restored = other.run("restore", str(backup), "--json")
         assert restored.code == 0, restored.out + restored.err
         assert restored.json()["verify"] == "clean"
@@ -58,6 +62,18 @@ async def test_a_backup_that_was_taken_in_the_middle_of_calls_is_a_clean_service
             tried = {hint["strategy"]: hint["evidence"]["tried"] for hint in answer["hints"]}
             assert tried["name-the-fear"] == len(ids)
             assert await api.is_clean()
+
+
+async def _killed_in_the_middle(other: Sidecar, backup: Path) -> None:
+    """Restore until something is in the folder, and no further."""
+    restoring = other.open("restore", str(backup))
+
+    async def begun() -> bool:
+        return (other.folder / "restoring").exists()
+
+    await eventually(begun)
+    restoring.kill()
+    await asyncio.to_thread(other.kill_everything)
 
 
 async def _calls(api: Api) -> list[str]:
